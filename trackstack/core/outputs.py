@@ -9,7 +9,7 @@ class StackOutputs(TypedDict):
     tracking_uri: str
     """Where clients log: what ``MLFLOW_TRACKING_URI`` must be."""
     tracking_certificate: str
-    """PEM that clients must trust to reach ``tracking_uri``; empty when a public authority signed it."""
+    """PEM that clients must trust for ``tracking_uri``; empty under a public authority."""
     artifact_destination: str
     """Root of all artifacts, as the server sees it: ``s3://<bucket>/<prefix>``."""
     artifact_bucket: str

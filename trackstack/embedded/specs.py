@@ -56,7 +56,7 @@ class ProcessSpec:
     name: str
     """Unique in the stack and safe as a file name: ``backend``, ``tracking-1.serve``."""
     service: str
-    """What ``trackstack logs`` filters by: ``backend``, ``tracking``, ``artifacts``, ``balancer``."""
+    """What ``trackstack logs`` filters by: ``backend``, ``tracking``, ``balancer``."""
     argv: tuple[str, ...]
     ready: Ready
     urn: str = ""
