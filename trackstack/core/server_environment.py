@@ -31,6 +31,8 @@ KEEP_ALIVE_SECONDS = "TRACKSTACK_KEEP_ALIVE_SECONDS"
 
 CONTAINER_PORT = 5000
 """Port that MLflow listens on inside a task (``MLFLOW_PORT``)."""
+CONTAINER_USER = "10001"
+"""Who runs in the container; the image makes the writable paths his."""
 WORK_PATH = "/tmp"  # noqa: S108 - a volume of the task, private to its container
 """Working directory and spool of large transfers; a writable volume of the task."""
 RUN_PATH = "/run/trackstack"

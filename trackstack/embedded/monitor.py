@@ -403,7 +403,7 @@ def _explain(report: Mapping[str, Any]) -> str:
         return str(report["message"])
     lines = [f"The program raised {report['message']}"]
     lines += [
-        f'  {frame["file"]}:{frame["line"]}, in {frame["function"]}: {frame["text"] or ""}'.rstrip()
+        f"  {frame['file']}:{frame['line']}, in {frame['function']}: {frame['text'] or ''}".rstrip()
         for frame in report["frames"]
     ]
     return "\n".join(lines)

@@ -65,6 +65,8 @@ class ProcessSpec:
     """The whole environment but for ``secrets``; nothing is inherited from the supervisor."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Variable to the name of a stored secret (``<name>`` or ``<name>#<json key>``)."""
+    secrets_mark: str = ""
+    """Changes when a secret's value did: a keyed hash, which tells nothing about the value."""
     cwd: str = ""
     """Working directory; made (0700) when missing. Empty: the stack's own run folder."""
     files: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The platform's nouns: each component adds a promise to the resources it holds."""

@@ -1,0 +1,181 @@
+"""The place that holds MLflow artifacts: models, figures, data.
+
+Why a component: a bare ``s3.Bucket`` keeps no versions and answers plain HTTP, and an artifact
+overwritten or read in transit cannot be trained again. Callers get the safe bucket without asking
+and decide only what differs between environments. A bucket that somebody else keeps, on S3 or on
+an S3-compatible server, takes the same place.
+"""
+
+from typing import NotRequired, TypedDict
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+from pulumi_aws import s3, secretsmanager
+
+from trackstack.core import policies
+
+ABANDONED_UPLOAD_DAYS = 7
+
+
+class EndpointArgs(TypedDict):
+    """An S3-compatible server, such as MinIO."""
+
+    url: Input[str]
+    """Its address: scheme, host and port."""
+    access_key_id: Input[str]
+    """Access key that may read and write the bucket; a secret."""
+    secret_access_key: Input[str]
+    """Its secret key; a secret."""
+
+
+class ArtifactStoreArgs(TypedDict):
+    """What a caller decides about the place of the artifacts."""
+
+    region: str
+    """The region, which tells the partition of an existing bucket's ARN."""
+    prefix: NotRequired[str]
+    """Where in the bucket artifacts lie. Default: `runs`."""
+    noncurrent_days: NotRequired[int]
+    """Days that an overwritten or deleted artifact can be brought back. Default: 30."""
+    existing_bucket: NotRequired[str]
+    """Name of a bucket that somebody else keeps. Default: a bucket is made."""
+    endpoint: NotRequired[EndpointArgs]
+    """The S3-compatible server that holds the existing bucket. Default: S3 itself."""
+    expendable: NotRequired[bool]
+    """Let a destroy take the runs along with the bucket. Default: the runs are kept."""
+
+
+class ArtifactStore(pulumi.ComponentResource):
+    """A private, versioned, TLS-only bucket for run artifacts, or an existing one in its place."""
+
+    bucket: Output[str]
+    """Its name, which carries a random suffix where the bucket was made here."""
+    bucket_arn: Output[str]
+    """Grant access with this; empty for a bucket that AWS doesn't hold."""
+    destination: Output[str]
+    """What ``mlflow server --artifacts-destination`` takes: ``s3://<bucket>/<prefix>``."""
+    endpoint_url: Output[str]
+    """Address of the S3-compatible server; empty for S3 itself."""
+    credentials_secret_arn: Output[str]
+    """Secret with ``access_key_id`` and ``secret_access_key`` for the endpoint; empty for S3."""
+
+    def __init__(
+        self, name: str, args: ArtifactStoreArgs, opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("trackstack:index:ArtifactStore", name, {**args}, opts)
+        self.endpoint_url = Output.from_input("")
+        self.credentials_secret_arn = Output.from_input("")
+
+        existing = args.get("existing_bucket", "")
+        endpoint = args.get("endpoint")
+        if not existing:
+            bucket = self._make(name, args)
+            self.bucket, self.bucket_arn = bucket.bucket, bucket.arn
+        else:
+            self.bucket = Output.from_input(existing)
+            partition = policies.partition_of(args["region"])
+            arn = "" if endpoint else policies.bucket_arn(partition, existing)
+            self.bucket_arn = Output.from_input(arn)
+        if endpoint:
+            self.endpoint_url = Output.from_input(endpoint["url"])
+            self.credentials_secret_arn = self._keep_credentials(name, endpoint)
+        self.destination = Output.concat("s3://", self.bucket, "/", args.get("prefix", "runs"))
+        self.register_outputs(
+            {
+                "bucket": self.bucket,
+                "bucket_arn": self.bucket_arn,
+                "destination": self.destination,
+                "endpoint_url": self.endpoint_url,
+                "credentials_secret_arn": self.credentials_secret_arn,
+            }
+        )
+
+    def _make(self, name: str, args: ArtifactStoreArgs) -> s3.Bucket:
+        child = ResourceOptions(parent=self)
+        expendable = args.get("expendable", False)
+        bucket = s3.Bucket(
+            f"{name}-bucket",
+            force_destroy=expendable,
+            opts=ResourceOptions(parent=self, protect=not expendable),
+        )
+        private = s3.BucketPublicAccessBlock(
+            f"{name}-private",
+            bucket=bucket.id,
+            block_public_acls=True,
+            block_public_policy=True,
+            ignore_public_acls=True,
+            restrict_public_buckets=True,
+            opts=child,
+        )
+        s3.BucketOwnershipControls(
+            f"{name}-owned",
+            bucket=bucket.id,
+            rule={"object_ownership": "BucketOwnerEnforced"},
+            opts=child,
+        )
+        s3.BucketServerSideEncryptionConfiguration(
+            f"{name}-encrypted",
+            bucket=bucket.id,
+            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
+            opts=child,
+        )
+        versions = s3.BucketVersioning(
+            f"{name}-versions",
+            bucket=bucket.id,
+            versioning_configuration={"status": "Enabled"},
+            opts=child,
+        )
+        s3.BucketPolicy(
+            f"{name}-tls-only",
+            bucket=bucket.id,
+            policy=bucket.arn.apply(policies.tls_only),
+            # Two at once on one bucket: "OperationAborted: A conflicting conditional operation".
+            opts=ResourceOptions(parent=self, depends_on=[private]),
+        )
+        s3.BucketLifecycleConfiguration(
+            f"{name}-tidy",
+            bucket=bucket.id,
+            rules=[
+                {
+                    "id": "abandoned-uploads",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "abort_incomplete_multipart_upload": {
+                        "days_after_initiation": ABANDONED_UPLOAD_DAYS
+                    },
+                },
+                {
+                    "id": "noncurrent-versions",
+                    "status": "Enabled",
+                    "filter": {"prefix": ""},
+                    "noncurrent_version_expiration": {
+                        "noncurrent_days": args.get("noncurrent_days", 30)
+                    },
+                    "expiration": {"expired_object_delete_marker": True},
+                },
+            ],
+            opts=ResourceOptions(parent=self, depends_on=[versions]),
+        )
+        return bucket
+
+    def _keep_credentials(self, name: str, endpoint: EndpointArgs) -> Output[str]:
+        secret = secretsmanager.Secret(
+            f"{name}-credentials",
+            description="Access to the S3-compatible server that holds MLflow's artifacts",
+            opts=ResourceOptions(parent=self),
+        )
+        credentials: Input[str] = Output.json_dumps(
+            {
+                "access_key_id": endpoint["access_key_id"],
+                "secret_access_key": endpoint["secret_access_key"],
+            }
+        )
+        version = secretsmanager.SecretVersion(
+            f"{name}-credentials",
+            secret_id=secret.id,
+            # Secret even when the caller forgot to say so.
+            secret_string=Output.secret(credentials),
+            opts=ResourceOptions(parent=self),
+        )
+        # A task started before the value exists fails: who takes the ARN waits for both.
+        return Output.all(secret.arn, version.version_id).apply(lambda both: str(both[0]))

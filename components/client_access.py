@@ -1,0 +1,53 @@
+"""What a client must know, in one place that a role can be allowed to read.
+
+Why a component: a CI job should learn the tracking URI, and the certificate that goes with it,
+without seeing the stack's state. One SSM parameter under a name that can be guessed holds both,
+and its name is the promise: ``/<project>/<stack>/client``. There is no secret in it.
+"""
+
+from typing import TypedDict
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+from pulumi_aws import ssm
+
+
+class ClientAccessArgs(TypedDict):
+    """What clients are told."""
+
+    environment: Input[dict[str, str]]
+    """Variables that a client exports; no secret among them."""
+    certificate_pem: Input[str]
+    """What clients must trust; empty when a public authority signed the platform's certificate."""
+
+
+class ClientAccess(pulumi.ComponentResource):
+    """The SSM parameter that ``trackstack env --from ssm`` reads."""
+
+    parameter_name: Output[str]
+    """Name of the parameter: ``/<project>/<stack>/client``."""
+    parameter_arn: Output[str]
+    """Allow a role to read it with this."""
+
+    def __init__(
+        self, name: str, args: ClientAccessArgs, opts: ResourceOptions | None = None
+    ) -> None:
+        super().__init__("trackstack:index:ClientAccess", name, {**args}, opts)
+
+        told = Output.all(args["environment"], args["certificate_pem"]).apply(
+            lambda v: {**v[0], "certificate": v[1]}
+        )
+        parameter = ssm.Parameter(
+            f"{name}-settings",
+            name=f"/{pulumi.get_project()}/{pulumi.get_stack()}/client",
+            description="How a client reaches MLflow",
+            type="String",
+            value=Output.json_dumps(told),
+            opts=ResourceOptions(parent=self),
+        )
+
+        self.parameter_name = parameter.name
+        self.parameter_arn = parameter.arn
+        self.register_outputs(
+            {"parameter_name": self.parameter_name, "parameter_arn": self.parameter_arn}
+        )

@@ -1,0 +1,1 @@
+"""The composition: settings in, components put together, outputs out."""

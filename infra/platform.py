@@ -1,0 +1,221 @@
+"""The platform of one stack: the only place that looks things up and wires components."""
+
+from urllib.parse import urlsplit
+
+import pulumi
+import pulumi_aws
+from pulumi import InvokeOptions, Output, ResourceOptions
+from pulumi_aws import ec2, route53
+
+from components.artifact_store import ArtifactStore, ArtifactStoreArgs
+from components.backend_store import BackendStore
+from components.client_access import ClientAccess
+from components.front_door import FrontDoor, FrontDoorArgs
+from components.network import Network, NetworkArgs
+from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
+from trackstack.core.outputs import OUTPUT_NAMES
+from trackstack.core.settings import Settings
+
+NAME = "mlflow"
+
+
+class Platform:
+    """Everything a stack consists of, declared; ``export`` hands out what it promises."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        provider = _provider(settings)
+        self._look_up = InvokeOptions(provider=provider)
+        opts = ResourceOptions(providers=[provider])
+
+        self.artifacts = ArtifactStore(f"{NAME}-artifacts", _artifact_store(settings), opts)
+        self.network = Network(f"{NAME}-network", self._network(), opts)
+        self.backend = BackendStore(
+            f"{NAME}-backend",
+            {
+                "vpc_id": self.network.vpc_id,
+                "subnet_ids": self.network.private_subnet_ids,
+                "postgres_major": settings.postgres_major,
+                "instance_class": settings.database_instance_class,
+                "storage_gib": settings.database_storage_gib,
+                "multi_az": settings.database_multi_az,
+                "backup_days": settings.database_backup_days,
+                "expendable": settings.expendable,
+            },
+            opts,
+        )
+        # A load balancer's name may have 32 characters.
+        self.door = FrontDoor(f"{NAME}-door", self._front_door(), opts)
+        self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
+        self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
+        self.clients = ClientAccess(
+            f"{NAME}-clients",
+            {
+                "environment": self.client_environment,
+                "certificate_pem": self.door.certificate_pem,
+            },
+            opts,
+        )
+
+    def export(self) -> None:
+        """Export the stack's outputs, in their order."""
+        values: dict[str, object] = {
+            "tracking_uri": self.door.url,
+            "tracking_certificate": self.door.certificate_pem,
+            "artifact_destination": self.artifacts.destination,
+            "artifact_bucket": self.artifacts.bucket,
+            "backend_endpoint": self.backend.endpoint,
+            "backend_secret_arn": self.backend.master_secret_arn,
+            "cluster": self.server.cluster_name,
+            "services": self.server.service_names,
+            "log_group": self.server.log_group_name,
+            "client_environment": self.client_environment,
+        }
+        for name in OUTPUT_NAMES:
+            pulumi.export(name, values[name])
+
+    def _network(self) -> NetworkArgs:
+        s = self._settings
+        if s.vpc_id:
+            return {
+                "region": s.region,
+                "egress": s.egress,
+                "existing": {
+                    "vpc_id": s.vpc_id,
+                    "public_subnet_ids": list(s.public_subnet_ids),
+                    "private_subnet_ids": list(s.private_subnet_ids),
+                },
+            }
+        zones = pulumi_aws.get_availability_zones_output(
+            state="available",
+            # Without local zones, which hold no database.
+            filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
+            opts=self._look_up,
+        ).names
+        return {
+            "region": s.region,
+            "egress": s.egress,
+            "cidr": s.vpc_cidr,
+            "zones": [zones[index] for index in range(s.zones)],
+            "artifact_bucket_arn": self.artifacts.bucket_arn,
+        }
+
+    def _front_door(self) -> FrontDoorArgs:
+        s = self._settings
+        args: FrontDoorArgs = {
+            "vpc_id": self.network.vpc_id,
+            "subnet_ids": self.network.private_subnet_ids
+            if s.internal
+            else self.network.public_subnet_ids,
+            "allowed_cidrs": list(s.allowed_cidrs) or [self._vpc_cidr()],
+            "tls": s.tls,
+            "internal": s.internal,
+            "domain": s.domain,
+            "certificate_arn": s.certificate_arn,
+            "separate_artifacts": s.artifacts == "separate",
+            "largest_artifact_minutes": s.largest_artifact_minutes,
+        }
+        if s.hosted_zone:
+            zone = route53.get_zone_output(name=s.hosted_zone, opts=self._look_up)
+            args["zone_id"] = zone.zone_id
+        return args
+
+    def _vpc_cidr(self) -> str:
+        if self._settings.vpc_id:
+            vpc = ec2.get_vpc(id=self._settings.vpc_id, opts=self._look_up)
+            return str(vpc.cidr_block)
+        return self._settings.vpc_cidr
+
+    def _tracking_server(self) -> TrackingServerArgs:
+        s = self._settings
+        artifacts_at: ArtifactsAtArgs = {
+            "destination": self.artifacts.destination,
+            "prefix": s.artifact_prefix,
+        }
+        if s.artifact_endpoint:
+            parts = urlsplit(s.artifact_endpoint)
+            artifacts_at["endpoint_url"] = self.artifacts.endpoint_url
+            artifacts_at["endpoint_port"] = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            artifacts_at["credentials_secret_arn"] = self.artifacts.credentials_secret_arn
+        else:
+            artifacts_at["bucket_arn"] = self.artifacts.bucket_arn
+        args: TrackingServerArgs = {
+            "image": s.image,
+            "placement": {
+                "region": s.region,
+                "account_id": pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id,
+                "vpc_id": self.network.vpc_id,
+                "subnet_ids": self.network.task_subnet_ids,
+                "assign_public_ip": self.network.assign_public_ip,
+            },
+            "entrance": {
+                "url": self.door.url,
+                "host": self.door.host,
+                "target_group_arns": self.door.target_group_arns,
+                "security_group_id": self.door.security_group_id,
+            },
+            "artifacts_at": artifacts_at,
+            "database_at": {
+                "address": self.backend.address,
+                "port": self.backend.port,
+                "name": self.backend.database,
+                "resource_id": self.backend.resource_id,
+                "master_secret_arn": self.backend.master_secret_arn,
+                "security_group_id": self.backend.security_group_id,
+            },
+            "tracking": {
+                "tasks": s.tracking_tasks,
+                "cpu": s.tracking_cpu,
+                "memory_mib": s.tracking_memory_mib,
+                "workers": s.workers,
+            },
+            "architecture": s.architecture,
+            "largest_artifact_gib": s.largest_artifact_gib,
+            "largest_artifact_minutes": s.largest_artifact_minutes,
+            "allow_schema_upgrade": s.allow_schema_upgrade,
+            "log_retention_days": s.log_retention_days,
+            "permissions_boundary": s.permissions_boundary,
+        }
+        if s.artifacts == "separate":
+            args["artifacts"] = {
+                "tasks": s.artifacts_tasks,
+                "cpu": s.artifacts_cpu,
+                "memory_mib": s.artifacts_memory_mib,
+                "workers": s.workers,
+            }
+        return args
+
+
+def _provider(s: Settings) -> pulumi_aws.Provider:
+    """The one way to AWS; a program that forgot it is refused (disable-default-providers)."""
+    tags = {
+        "project": pulumi.get_project(),
+        "stack": pulumi.get_stack(),
+        **({"owner": s.owner} if s.owner else {}),
+        **s.tags,
+    }
+    return pulumi_aws.Provider(
+        "aws",
+        region=s.region,
+        allowed_account_ids=list(s.account_ids) or None,
+        assume_roles=[{"role_arn": s.assume_role}] if s.assume_role else None,
+        default_tags={"tags": tags},
+    )
+
+
+def _artifact_store(s: Settings) -> ArtifactStoreArgs:
+    args: ArtifactStoreArgs = {
+        "region": s.region,
+        "prefix": s.artifact_prefix,
+        "noncurrent_days": s.artifact_noncurrent_days,
+        "existing_bucket": s.artifact_bucket,
+        "expendable": s.expendable,
+    }
+    if s.artifact_endpoint:
+        config = pulumi.Config()
+        args["endpoint"] = {
+            "url": s.artifact_endpoint,
+            "access_key_id": config.require_secret("artifact_access_key_id"),
+            "secret_access_key": config.require_secret("artifact_secret_access_key"),
+        }
+    return args

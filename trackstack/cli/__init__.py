@@ -1,0 +1,57 @@
+"""The ``trackstack`` command: one module a verb, no logic of its own."""
+
+import os
+import sys
+
+# gRPC's own lines would end up between ours.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+import click  # noqa: E402 - typer's base; it reads the environment too
+
+from trackstack.cli import (  # noqa: E402
+    down,
+    env,
+    logs,
+    open_,
+    outputs,
+    preview,
+    status,
+    up,
+)
+from trackstack.cli.app import app  # noqa: E402
+
+__all__ = ["app", "down", "env", "logs", "main", "open_", "outputs", "preview", "status", "up"]
+
+_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command; every error a user can cause is one sentence and an exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        sys.stderr.write(f"trackstack: {error.format_message()}\n")
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        sys.stderr.write(
+            "trackstack: interrupted; what was started keeps running: `trackstack up` goes on"
+            " from here, `trackstack down` stops it.\n"
+        )
+        code = _INTERRUPTED
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "trackstack":
+            raise
+        sys.stderr.write(
+            f"trackstack: this needs {error.name}, which is not installed:"
+            " pip install 'trackstack[host]'.\n"
+        )
+        code = 1
+    except Exception as error:
+        known = getattr(error, "exit_code", None)
+        if known is None:
+            raise
+        sys.stderr.write(f"trackstack: {error}\n")
+        code = int(known)
+    sys.exit(code or 0)

@@ -1,0 +1,5 @@
+"""``python -m trackstack.cli``."""
+
+from trackstack.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""For the machine that trains or runs CI: needs neither mlflow nor pulumi."""

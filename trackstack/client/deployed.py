@@ -1,0 +1,75 @@
+"""Outputs of a stack on AWS: from Pulumi's state, or from the stack's SSM parameter."""
+
+import json
+import os
+import shutil
+import subprocess
+from typing import Any
+
+from trackstack.client.errors import ClientError
+
+_UNKNOWN_STACK = 6  # the exit status of Pulumi's CLI
+
+
+def from_pulumi(stack: str, cwd: str | None = None) -> dict[str, Any]:
+    """Read ``pulumi stack output --json``; a secret output stays ``[secret]``.
+
+    Raises:
+        ClientError: no CLI, no such stack, or a stack that was never deployed.
+    """
+    cli = shutil.which("pulumi")
+    if cli is None:
+        raise ClientError(
+            "The pulumi CLI is not on PATH; install it, or read the stack's parameter with"
+            " `--from ssm:/<project>/<stack>/client`."
+        )
+    done = subprocess.run(
+        [cli, "stack", "output", "--json", "--stack", stack, "--non-interactive"],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+    )
+    if done.returncode == _UNKNOWN_STACK:
+        raise ClientError(f"Pulumi knows no stack {stack!r}: `pulumi stack ls` lists them.")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise ClientError(f"`pulumi stack output` failed: {lines[-1]}")
+    outputs: dict[str, Any] = json.loads(done.stdout)
+    if "tracking_uri" not in outputs:
+        raise ClientError(f"The stack {stack!r} has no tracking_uri: run `pulumi up` first.")
+    return outputs
+
+
+def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
+    """Read the SSM parameter that the stack keeps for its clients.
+
+    Raises:
+        ClientError: boto3 is missing, or AWS said no; its words are in the sentence.
+    """
+    try:
+        import boto3  # noqa: PLC0415 - an extra
+        from botocore.exceptions import BotoCoreError, ClientError as AwsError  # noqa: PLC0415
+    except ImportError:
+        raise ClientError(
+            "Reading an SSM parameter needs boto3: pip install 'trackstack[aws]'."
+        ) from None
+    try:
+        client = boto3.client("ssm", region_name=region)
+        value = client.get_parameter(Name=name)["Parameter"]["Value"]
+    except (BotoCoreError, AwsError) as error:
+        raise ClientError(f"The parameter {name} can't be read: {error}") from None
+    try:
+        told = json.loads(value)
+        uri = told["MLFLOW_TRACKING_URI"]
+    except (ValueError, KeyError, TypeError):
+        raise ClientError(
+            f"The parameter {name} is not a stack's client parameter: it holds no JSON with"
+            " MLFLOW_TRACKING_URI."
+        ) from None
+    return {
+        "tracking_uri": uri,
+        "tracking_certificate": told.get("certificate") or "",
+        "client_environment": {"MLFLOW_TRACKING_URI": uri},
+    }

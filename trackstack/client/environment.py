@@ -1,0 +1,73 @@
+"""What a client exports to log into a stack, in the words of the shell or CI that reads it."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+CERTIFICATE_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
+TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
+def variables(outputs: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The variables of a stack's outputs, ``MLFLOW_TRACKING_URI`` first.
+
+    A certificate that clients must trust is written below ``folder`` under a name made from its
+    content, and its path becomes a variable: MLflow's client takes a path, not a text.
+    """
+    declared = dict(outputs.get("client_environment") or {})
+    found = {TRACKING_URI: str(outputs["tracking_uri"]), **declared}
+    certificate = str(outputs.get("tracking_certificate") or "")
+    if certificate:
+        file = folder / f"{hashlib.sha256(certificate.encode()).hexdigest()[:16]}.pem"
+        if not file.exists():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file.write_text(certificate, encoding="ascii")
+        found[CERTIFICATE_PATH] = str(file)
+    return found
+
+
+def _shell(key: str, value: str) -> str:
+    return f"export {key}={shlex.quote(value)}"
+
+
+def _fish(key: str, value: str) -> str:
+    # In fish's single quotes only the quote and the backslash are special.
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"set -gx {key} '{quoted}'"
+
+
+def _dotenv(key: str, value: str) -> str:
+    return f"{key}={json.dumps(value)}"
+
+
+def _github(key: str, value: str) -> str:
+    if "\n" not in value:
+        return f"{key}={value}"
+    mark = hashlib.sha256(value.encode()).hexdigest()[:16]
+    return f"{key}<<{mark}\n{value}\n{mark}"
+
+
+def _gitlab(key: str, value: str) -> str:
+    # A dotenv report knows no quotes and no line breaks: the value is the rest of the line.
+    return f"{key}={value}"
+
+
+_LINES: dict[str, Callable[[str, str], str]] = {
+    "shell": _shell,
+    "fish": _fish,
+    "dotenv": _dotenv,
+    "github": _github,
+    "gitlab": _gitlab,
+}
+FORMATS = (*_LINES, "json")
+
+
+def render(found: Mapping[str, str], form: str) -> str:
+    """The variables in one of ``FORMATS``; KeyError for another."""
+    if form == "json":
+        return json.dumps(dict(found), indent=2)
+    line = _LINES[form]
+    return "\n".join(line(key, value) for key, value in found.items())

@@ -1,0 +1,213 @@
+"""What a task runs, as ECS takes it; the roles, networks and services around it are a component's.
+
+Plain values in, plain values out, so that the containers can be read and tested without AWS.
+Secrets appear as references only: ECS resolves them when it starts a task.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trackstack.core import server_environment as names
+from trackstack.core.timeouts import Timeouts
+
+TRACKING = "tracking"
+ARTIFACTS = "artifacts"
+"""The two roles of one image; also the names of services, logs and target groups."""
+MIGRATE = "migrate"
+SERVE = "serve"
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """Where the database is and which secret holds its master user."""
+
+    address: str
+    port: int
+    name: str
+    user: str
+    master_secret_arn: str
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """All that the containers of one task need to know of the rest of the stack."""
+
+    image: str
+    region: str
+    url: str
+    host: str
+    workers: int
+    timeouts: Timeouts
+    log_group: str
+    artifacts_destination: str
+    artifact_endpoint_url: str = ""
+    artifact_credentials_secret_arn: str = ""
+    database: DatabaseFacts | None = None
+    """None: the artifacts service, which has no database."""
+    allow_schema_upgrade: str = ""
+
+
+def container_definitions(facts: ServerFacts) -> list[dict[str, Any]]:
+    """The task's containers: the server, and before it the migration where there is a database."""
+    if facts.database is None:
+        return [_serve(facts, ARTIFACTS)]
+    serve = _serve(facts, TRACKING)
+    serve["dependsOn"] = [{"containerName": MIGRATE, "condition": "SUCCESS"}]
+    return [_migrate(facts, facts.database), serve]
+
+
+def volumes(*, has_database: bool) -> tuple[str, ...]:
+    """The writable places of a task by name: the root file systems are read-only."""
+    containers = (MIGRATE, SERVE) if has_database else (SERVE,)
+    return tuple(f"{container}-{place}" for container in containers for place in _PLACES)
+
+
+def serve_environment(facts: ServerFacts) -> dict[str, str]:
+    """The server's configuration; MLflow's own names, see its ``mlflow server --help``."""
+    environment = {
+        "MLFLOW_HOST": "0.0.0.0",  # noqa: S104 - the balancer comes from outside the task
+        "MLFLOW_PORT": str(names.CONTAINER_PORT),
+        "MLFLOW_WORKERS": str(facts.workers),
+        "MLFLOW_SERVE_ARTIFACTS": "true",
+        "MLFLOW_ARTIFACTS_DESTINATION": facts.artifacts_destination,
+        # Clients then move large files straight from and to S3, by presigned URLs.
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "true",
+        # By default the URLs are signed for bucket.s3.amazonaws.com: SignatureDoesNotMatch
+        # outside us-east-1. Path style is what MinIO and its kin answer.
+        "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": "path" if facts.artifact_endpoint_url else "virtual",
+        "AWS_DEFAULT_REGION": facts.region,
+        # Host check by exact string, port included: a client may write :443.
+        "MLFLOW_SERVER_ALLOWED_HOSTS": (f"{facts.host},{facts.host}:*,localhost:*,127.0.0.1:*"),
+        # Without it the UI's own POSTs get 403 "Cross-origin request blocked".
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": facts.url,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 8 of 16 processes
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        names.KEEP_ALIVE_SECONDS: str(facts.timeouts.keep_alive_seconds),
+        names.GRACEFUL_SECONDS: str(facts.timeouts.graceful_seconds),
+    }
+    if facts.artifact_endpoint_url:
+        environment["MLFLOW_S3_ENDPOINT_URL"] = facts.artifact_endpoint_url
+    if facts.database is None:
+        environment["MLFLOW_ARTIFACTS_ONLY"] = "true"
+    else:
+        environment |= _database_environment(facts.database)
+    return environment
+
+
+def migrate_environment(facts: ServerFacts, database: DatabaseFacts) -> dict[str, str]:
+    """What the migration knows: the database, and whether it may cross a schema."""
+    environment = {"AWS_DEFAULT_REGION": facts.region, **_database_environment(database)}
+    if facts.allow_schema_upgrade:
+        environment[names.ALLOW_SCHEMA_UPGRADE] = facts.allow_schema_upgrade
+    return environment
+
+
+_PLACES = {"work": names.WORK_PATH, "run": names.RUN_PATH}
+
+
+def _database_environment(database: DatabaseFacts) -> dict[str, str]:
+    return {
+        names.DATABASE_HOST: database.address,
+        names.DATABASE_PORT: str(database.port),
+        names.DATABASE_NAME: database.name,
+        names.DATABASE_USER: database.user,
+        names.DATABASE_SSL_MODE: "verify-full",
+        names.DATABASE_SSL_ROOT: names.DATABASE_CA_PATH,
+        names.PASSWORD_FILE: f"{names.RUN_PATH}/pgpass",
+        names.DATABASE_AUTH: "iam",
+    }
+
+
+def _migrate(facts: ServerFacts, database: DatabaseFacts) -> dict[str, Any]:
+    # No startTimeout: Fargate's 120 s at most would stop the task in the middle of a migration.
+    secret = database.master_secret_arn
+    return _container(
+        facts,
+        MIGRATE,
+        role=TRACKING,
+        command=names.MIGRATE_COMMAND,
+        essential=False,
+        environment=migrate_environment(facts, database),
+        secrets={
+            names.MASTER_USER: f"{secret}:username::",
+            names.MASTER_PASSWORD: f"{secret}:password::",
+        },
+    )
+
+
+def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
+    secret = facts.artifact_credentials_secret_arn
+    secrets = (
+        {
+            "AWS_ACCESS_KEY_ID": f"{secret}:access_key_id::",
+            "AWS_SECRET_ACCESS_KEY": f"{secret}:secret_access_key::",
+        }
+        if secret
+        else {}
+    )
+    return _container(
+        facts,
+        SERVE,
+        role=role,
+        command=names.SERVE_COMMAND,
+        essential=True,
+        environment=serve_environment(facts),
+        secrets=secrets,
+    ) | {
+        "portMappings": [
+            {
+                "containerPort": names.CONTAINER_PORT,
+                "hostPort": names.CONTAINER_PORT,
+                "protocol": "tcp",
+            }
+        ],
+        "healthCheck": {
+            "command": ["CMD", *names.HEALTH_COMMAND],
+            "interval": 30,
+            "timeout": 10,
+            "retries": 3,
+            "startPeriod": 60,  # up after 4-6 s with one worker; a small CPU takes longer
+        },
+        "stopTimeout": facts.timeouts.stop_seconds,
+    }
+
+
+def _container(
+    facts: ServerFacts,
+    name: str,
+    *,
+    role: str,
+    command: tuple[str, ...],
+    essential: bool,
+    environment: Mapping[str, str],
+    secrets: Mapping[str, str],
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": facts.image,
+        "essential": essential,
+        "command": list(command),
+        "user": names.CONTAINER_USER,
+        "workingDirectory": names.WORK_PATH,
+        "readonlyRootFilesystem": True,
+        "linuxParameters": {"capabilities": {"drop": ["ALL"]}},
+        "environment": [{"name": k, "value": v} for k, v in sorted(environment.items())],
+        "secrets": [{"name": k, "valueFrom": v} for k, v in sorted(secrets.items())],
+        "mountPoints": [
+            {"sourceVolume": f"{name}-{place}", "containerPath": path, "readOnly": False}
+            for place, path in _PLACES.items()
+        ],
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": facts.log_group,
+                "awslogs-region": facts.region,
+                "awslogs-stream-prefix": role,
+                # A log service that stalls must not stall the server.
+                "mode": "non-blocking",
+                "max-buffer-size": "4m",
+            },
+        },
+    }

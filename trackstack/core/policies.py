@@ -1,0 +1,201 @@
+"""Who may do what, as JSON: ARNs in, a policy document out.
+
+Each grants one actor exactly what it does; nothing here knows how the resources are made.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_ECR_IMAGE = re.compile(
+    r"^(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
+    r"(?P<repository>[a-z0-9._/-]+)@"
+)
+
+DATABASE_USER = "mlflow"
+"""The role that the servers log in as; ``migrate`` creates it."""
+
+
+def _document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def partition_of(region: str) -> str:
+    """``aws``, ``aws-cn`` or ``aws-us-gov``: the first part of every ARN in the region."""
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws-us-gov" if region.startswith("us-gov-") else "aws"
+
+
+def bucket_arn(partition: str, bucket: str) -> str:
+    """The ARN of a bucket that exists already."""
+    return f"arn:{partition}:s3:::{bucket}"
+
+
+def repository_arn(partition: str, image: str) -> str:
+    """The private ECR repository that the image comes from; empty for another registry."""
+    found = _ECR_IMAGE.match(image)
+    if found is None:
+        return ""
+    return (
+        f"arn:{partition}:ecr:{found['region']}:{found['account']}:repository/{found['repository']}"
+    )
+
+
+def database_user_arn(partition: str, region: str, account_id: str, resource_id: str) -> str:
+    """What ``rds-db:connect`` is granted on: one user of one instance."""
+    return f"arn:{partition}:rds-db:{region}:{account_id}:dbuser:{resource_id}/{DATABASE_USER}"
+
+
+def tls_only(bucket: str) -> str:
+    """Bucket policy: refuse whoever speaks to the bucket in the clear or by an old TLS."""
+    resources = [bucket, f"{bucket}/*"]
+    return _document(
+        {
+            "Sid": "RefusePlainHttp",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": resources,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        {
+            "Sid": "RefuseOldTls",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": resources,
+            "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        },
+    )
+
+
+def assumed_by_tasks(partition: str, region: str, account_id: str) -> str:
+    """Trust policy: ECS tasks of this account and region, and nobody else's."""
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account_id},
+                "ArnLike": {"aws:SourceArn": f"arn:{partition}:ecs:{region}:{account_id}:*"},
+            },
+        }
+    )
+
+
+def keep_artifacts(bucket: str, prefix: str) -> str:
+    """Task policy: read, write, list and delete below the prefix, and nowhere else."""
+    return _document(*_artifact_statements(bucket, prefix))
+
+
+def track_runs(bucket: str, prefix: str, database_user: str) -> str:
+    """Task policy of the tracking service: the database as one user, and the artifacts if AWS's.
+
+    An empty bucket is one that AWS doesn't hold: its credentials come from a secret.
+    """
+    statements = _artifact_statements(bucket, prefix) if bucket else ()
+    return _document(
+        {
+            "Sid": "LogInToTheDatabase",
+            "Effect": "Allow",
+            "Action": "rds-db:connect",
+            "Resource": database_user,
+        },
+        *statements,
+    )
+
+
+def start_tasks(log_group: str, secrets: Iterable[str], repository: str) -> str:
+    """Execution policy: pull the image, write the log, read exactly these secrets."""
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "WriteTheLog",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+            "Resource": f"{log_group}:*",
+        }
+    ]
+    named = sorted(secrets)
+    if named:
+        statements.append(
+            {
+                "Sid": "ReadTheSecrets",
+                "Effect": "Allow",
+                "Action": "secretsmanager:GetSecretValue",
+                "Resource": named,
+            }
+        )
+    if repository:
+        statements += [
+            {
+                "Sid": "LogInToTheRegistry",  # has no resource to name
+                "Effect": "Allow",
+                "Action": "ecr:GetAuthorizationToken",
+                "Resource": "*",
+            },
+            {
+                "Sid": "PullTheImage",
+                "Effect": "Allow",
+                "Action": [
+                    "ecr:BatchCheckLayerAvailability",
+                    "ecr:BatchGetImage",
+                    "ecr:GetDownloadUrlForLayer",
+                ],
+                "Resource": repository,
+            },
+        ]
+    return _document(*statements)
+
+
+def s3_endpoint(partition: str, region: str, bucket: str) -> str:
+    """Policy of the VPC's S3 endpoint: the artifacts, and the layers that ECR keeps in S3.
+
+    Without the second an image in ECR can't be pulled: "CannotPullContainerError … 403".
+    """
+    statements = [
+        {
+            "Sid": "ImageLayers",
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "s3:GetObject",
+            "Resource": f"arn:{partition}:s3:::prod-{region}-starport-layer-bucket/*",
+        }
+    ]
+    if bucket:
+        statements.append(
+            {
+                "Sid": "Artifacts",
+                "Effect": "Allow",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [bucket, f"{bucket}/*"],  # type: ignore[dict-item]
+            }
+        )
+    return _document(*statements)
+
+
+def _artifact_statements(bucket: str, prefix: str) -> tuple[dict[str, Any], ...]:
+    return (
+        {
+            "Sid": "ListArtifacts",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket,
+            "Condition": {"StringLike": {"s3:prefix": [prefix, f"{prefix}/*"]}},
+        },
+        {
+            "Sid": "KeepArtifacts",
+            "Effect": "Allow",
+            "Action": [
+                "s3:AbortMultipartUpload",
+                "s3:DeleteObject",
+                "s3:GetObject",
+                "s3:ListMultipartUploadParts",
+                "s3:PutObject",
+            ],
+            "Resource": f"{bucket}/{prefix}/*",
+        },
+    )

@@ -1,0 +1,233 @@
+"""What settings must say together; each rule names the keys it reads.
+
+A rule is skipped while one of its keys is wrong by itself, so that one mistake is told once.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trackstack.core import database, fargate
+
+if TYPE_CHECKING:
+    from trackstack.core.settings import Settings
+
+STACK_NAME_LENGTH = 40
+TWO_ZONES = 2
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check over several settings: it yields a sentence for everything that is wrong."""
+
+    keys: tuple[str, ...]
+    check: Callable[["Settings"], Iterator[str]]
+
+
+RULES: list[Rule] = []
+
+
+def _over(*keys: str) -> Callable[[Callable[["Settings"], Iterator[str]]], Rule]:
+    def made(check: Callable[["Settings"], Iterator[str]]) -> Rule:
+        rule = Rule(keys, check)
+        RULES.append(rule)
+        return rule
+
+    return made
+
+
+def stack_name_sentences(stack: str) -> Iterator[str]:
+    """Whether the stack's name can be part of AWS's names and of a path."""
+    if not re.fullmatch(r"[a-z](-?[a-z0-9])*", stack) or len(stack) > STACK_NAME_LENGTH:
+        yield (
+            f"stack: {stack!r} can't be part of AWS's names; call it by at most "
+            f"{STACK_NAME_LENGTH} lowercase letters, digits and single hyphens, a letter first."
+        )
+
+
+@_over("vpc_id", "vpc_cidr", "zones")
+def _one_vpc(s: "Settings") -> Iterator[str]:
+    if s.vpc_id:
+        for key in ("vpc_cidr", "zones"):
+            if getattr(s, key) != type(s).model_fields[key].default:
+                yield f"{key}: only for a VPC of the stack's own; leave it out beside vpc_id."
+
+
+@_over("vpc_id", "public_subnet_ids", "private_subnet_ids", "egress", "internal")
+def _subnets_of_an_existing_vpc(s: "Settings") -> Iterator[str]:
+    if not s.vpc_id:
+        for key in ("public_subnet_ids", "private_subnet_ids"):
+            if getattr(s, key):
+                yield f"{key}: only for an existing VPC; add its vpc_id or leave {key} out."
+        return
+    if len(set(s.private_subnet_ids)) < TWO_ZONES:
+        yield (
+            "private_subnet_ids: the database needs subnets in 2 zones; "
+            "write 2 or more private subnets of the VPC."
+        )
+    wants_public = s.egress == "public" or not s.internal
+    if wants_public and len(set(s.public_subnet_ids)) < TWO_ZONES:
+        why = "egress: public" if s.egress == "public" else "internal: false"
+        yield (
+            f"public_subnet_ids: {why} needs subnets in 2 zones; "
+            "write 2 or more public subnets of the VPC."
+        )
+    if s.egress == "nat_per_zone":
+        yield (
+            "egress: nat_per_zone makes gateways in a VPC of the stack's own; write nat beside "
+            "vpc_id, for private subnets that have a way out."
+        )
+
+
+@_over("tls", "internal")
+def _tls_before_the_internet(s: "Settings") -> Iterator[str]:
+    if s.tls == "plaintext" and not s.internal:
+        yield (
+            "tls: plaintext would send runs over the internet in the clear; write domain, "
+            "certificate or generated, or internal: true."
+        )
+
+
+@_over("internal", "allowed_cidrs")
+def _somebody_may_come(s: "Settings") -> Iterator[str]:
+    if not s.internal and not s.allowed_cidrs:
+        yield (
+            "allowed_cidrs: missing, and internal: false lets nobody in without them; write the "
+            "ranges that your people and machines come from."
+        )
+
+
+@_over("tls", "domain", "hosted_zone", "certificate_arn", "region")
+def _certificate(s: "Settings") -> Iterator[str]:
+    if s.tls in {"domain", "certificate"} and not s.domain:
+        yield f"domain: missing, and tls: {s.tls} needs it; write the platform's host name."
+    if s.tls in {"generated", "plaintext"} and s.domain:
+        yield (
+            f"domain: tls: {s.tls} answers to the balancer's own name; leave domain out, "
+            "or write tls: domain or tls: certificate."
+        )
+    if s.tls == "domain" and not s.hosted_zone:
+        yield (
+            "hosted_zone: missing, and tls: domain proves the domain's ownership there; "
+            "write the Route 53 zone, such as example.com."
+        )
+    if s.hosted_zone and not s.domain and s.tls in {"generated", "plaintext"}:
+        yield f"hosted_zone: tls: {s.tls} writes no records; leave hosted_zone out."
+    if s.tls == "certificate" and not s.certificate_arn:
+        yield (
+            "certificate_arn: missing, and tls: certificate needs it; "
+            "write the ARN of the ACM certificate."
+        )
+    if s.tls != "certificate" and s.certificate_arn:
+        yield f"certificate_arn: not used by tls: {s.tls}; leave it out or write tls: certificate."
+    if s.tls == "certificate" and s.certificate_arn and f":{s.region}:" not in s.certificate_arn:
+        yield (
+            f"certificate_arn: lies in another region than the balancer; "
+            f"write a certificate of {s.region}."
+        )
+
+
+@_over("domain", "hosted_zone")
+def _domain_in_its_zone(s: "Settings") -> Iterator[str]:
+    if s.domain and s.hosted_zone and not f".{s.domain}".endswith(f".{s.hosted_zone}"):
+        yield (
+            f"domain: {s.domain} is not in the zone {s.hosted_zone}; "
+            f"write a name that ends in .{s.hosted_zone}, or another hosted_zone."
+        )
+
+
+@_over(
+    "artifact_endpoint",
+    "artifact_bucket",
+    "artifact_access_key_id",
+    "artifact_secret_access_key",
+)
+def _endpoint_with_its_bucket(s: "Settings") -> Iterator[str]:
+    keys = ("artifact_access_key_id", "artifact_secret_access_key")
+    if s.artifact_endpoint and not s.artifact_bucket:
+        yield (
+            "artifact_bucket: missing, and the stack makes none on an artifact_endpoint; "
+            "write the name of a bucket there."
+        )
+    for key in keys:
+        if s.artifact_endpoint and not getattr(s, key):
+            yield (
+                f"{key}: missing, and artifact_endpoint needs it; "
+                f"set it with `pulumi config set --secret {key}`."
+            )
+        if not s.artifact_endpoint and getattr(s, key):
+            yield f"{key}: only for an artifact_endpoint; S3 itself is reached by the task's role."
+
+
+@_over("artifact_bucket", "artifact_noncurrent_days")
+def _lifecycle_of_an_own_bucket(s: "Settings") -> Iterator[str]:
+    default = type(s).model_fields["artifact_noncurrent_days"].default
+    if s.artifact_bucket and s.artifact_noncurrent_days != default:
+        yield (
+            "artifact_noncurrent_days: the lifecycle of an existing bucket is its owner's; "
+            "leave it out beside artifact_bucket."
+        )
+
+
+@_over("artifacts", "artifacts_tasks", "artifacts_cpu", "artifacts_memory_mib")
+def _no_artifacts_service(s: "Settings") -> Iterator[str]:
+    if s.artifacts == "together":
+        for key in ("artifacts_tasks", "artifacts_cpu", "artifacts_memory_mib"):
+            if getattr(s, key) != type(s).model_fields[key].default:
+                yield (
+                    f"{key}: artifacts: together has no such service; "
+                    "leave it out or write artifacts: separate."
+                )
+
+
+def _size(role: str, cpu: int, memory_mib: int, workers: int) -> Iterator[str]:
+    if cpu not in fargate.MEMORY_MIB:
+        known = ", ".join(map(str, fargate.MEMORY_MIB))
+        yield f"{role}_cpu: Fargate has no task of {cpu}; write one of {known}."
+        return
+    if not fargate.is_valid(cpu, memory_mib):
+        sizes = fargate.MEMORY_MIB[cpu]
+        step = "" if cpu == min(fargate.MEMORY_MIB) else f" in steps of {sizes[1] - sizes[0]}"
+        some = ", ".join(map(str, sizes)) if not step else f"{sizes[0]} to {sizes[-1]}{step}"
+        yield (
+            f"{role}_memory_mib: Fargate does not sell {memory_mib} with {role}_cpu {cpu}; "
+            f"write {some}."
+        )
+        return
+    workers = workers or fargate.workers_for(cpu)
+    needed = fargate.memory_needed_mib(workers)
+    if memory_mib < needed:
+        right = fargate.smallest_memory_mib(cpu, needed)
+        do = f"write {right}" if right else f"write a larger {role}_cpu or fewer workers"
+        plural = "worker" if workers == 1 else "workers"
+        yield (
+            f"{role}_memory_mib: {memory_mib} is too little for {workers} {plural}, "
+            f"which hold {needed}; {do}."
+        )
+
+
+@_over("tracking_cpu", "tracking_memory_mib", "workers")
+def _tracking_size(s: "Settings") -> Iterator[str]:
+    yield from _size("tracking", s.tracking_cpu, s.tracking_memory_mib, s.workers)
+
+
+@_over("artifacts", "artifacts_cpu", "artifacts_memory_mib", "workers")
+def _artifacts_size(s: "Settings") -> Iterator[str]:
+    if s.artifacts == "separate":
+        yield from _size("artifacts", s.artifacts_cpu, s.artifacts_memory_mib, s.workers)
+
+
+@_over("tracking_tasks", "tracking_cpu", "workers", "database_instance_class")
+def _connections(s: "Settings") -> Iterator[str]:
+    workers = s.workers or fargate.workers_for(s.tracking_cpu)
+    wanted = database.wanted_connections(s.tracking_tasks, workers)
+    held = database.usable_connections(s.database_instance_class)
+    if wanted > held:
+        larger = database.smallest_class_for(wanted, s.database_instance_class)
+        do = f"write {larger}" if larger else "write a larger class"
+        yield (
+            f"database_instance_class: {s.database_instance_class} holds {held} connections, but "
+            f"{s.tracking_tasks} tracking tasks of {workers} workers may open {wanted} during a "
+            f"deployment; {do}, or fewer tracking_tasks or workers."
+        )

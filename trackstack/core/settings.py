@@ -1,0 +1,259 @@
+"""What a stack file may say, and what it means when it says nothing.
+
+The one home of the settings: ``Pulumi.yaml`` declares the same keys (a test compares them) and
+``infra`` hands the values on. Secret values never come in here; a secret key is only known to be
+present or not.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from trackstack.core import setting_shapes as shapes
+from trackstack.core.setting_rules import RULES, stack_name_sentences
+
+Present = Annotated[bool, BeforeValidator(shapes.is_present), "secret"]
+"""A secret key: true when the stack file holds a value for it."""
+
+
+class SettingsError(ValueError):
+    """Everything that is wrong with a stack file, one sentence each."""
+
+    sentences: tuple[str, ...]
+
+    def __init__(self, sentences: Iterable[str]) -> None:
+        self.sentences = tuple(sentences)
+        super().__init__("\n".join(self.sentences))
+
+
+class Settings(BaseModel):
+    """A whole stack file, checked; build it with ``from_config``, which applies all the rules."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    region: Annotated[str, shapes.REGION] = "us-east-1"
+    """AWS region of everything in the stack."""
+    account_ids: Annotated[tuple[str, ...], shapes.ACCOUNT_IDS] = ()
+    """AWS accounts that the stack may be deployed to. Default: the one of the credentials."""
+    assume_role: Annotated[str, shapes.ROLE_ARN] = ""
+    """ARN of the role that deploys. Default: the credentials themselves."""
+    permissions_boundary: Annotated[str, shapes.POLICY_ARN] = ""
+    """ARN of the policy that bounds every role of the stack. Default: none."""
+    owner: Annotated[str, shapes.TAG_VALUE] = ""
+    """Who answers for the stack; the tag `owner` of every resource. Default: no such tag."""
+    tags: Annotated[dict[str, str], shapes.TAGS] = Field(default_factory=dict)
+    """Further tags of every resource."""
+
+    vpc_cidr: Annotated[str, shapes.VPC_CIDR] = "10.20.0.0/16"
+    """Private IPv4 range of the stack's own VPC, /16 to /24."""
+    zones: Annotated[int, shapes.between(2, 4, "RDS and the balancer each need 2 zones")] = 2
+    """Availability zones that the stack's own VPC spans, 2 to 4."""
+    egress: Literal["public", "nat", "nat_per_zone"] = "public"
+    """How tasks get out: `public` addresses that nothing can connect to, one `nat` gateway, or
+    `nat_per_zone`."""
+    vpc_id: Annotated[str, shapes.VPC_ID] = ""
+    """An existing VPC to use. Default: the stack makes its own."""
+    public_subnet_ids: Annotated[tuple[str, ...], shapes.SUBNET_IDS] = ()
+    """Public subnets of the existing VPC, in two zones or more."""
+    private_subnet_ids: Annotated[tuple[str, ...], shapes.SUBNET_IDS] = ()
+    """Private subnets of the existing VPC, in two zones or more."""
+
+    internal: bool = True
+    """Whether the balancer is reachable from inside the VPC only."""
+    tls: Literal["domain", "certificate", "generated", "plaintext"] = "generated"
+    """Where the certificate comes from: issued for a `domain`, a given `certificate`, `generated`
+    and handed to clients, or none (`plaintext`, inside only)."""
+    domain: Annotated[str, shapes.DOMAIN] = ""
+    """Host name of the platform, such as mlflow.example.com. Default: the balancer's own."""
+    hosted_zone: Annotated[str, shapes.DOMAIN] = ""
+    """Route 53 zone that the domain's records are written to, such as example.com."""
+    certificate_arn: Annotated[str, shapes.CERTIFICATE_ARN] = ""
+    """ARN of the ACM certificate, with `tls: certificate`."""
+    allowed_cidrs: Annotated[tuple[str, ...], shapes.CIDRS] = ()
+    """IPv4 ranges that may connect to the balancer. Default: the VPC's own, if it is internal."""
+
+    artifacts: Literal["separate", "together"] = "separate"
+    """Whether artifacts have a service of their own or travel through the tracking service."""
+    artifact_bucket: Annotated[str, shapes.BUCKET] = ""
+    """An existing bucket to keep artifacts in. Default: the stack makes its own."""
+    artifact_endpoint: Annotated[str, shapes.ENDPOINT] = ""
+    """URL of an S3-compatible server, such as MinIO, that holds `artifact_bucket`. Default: S3."""
+    artifact_access_key_id: Present = False
+    """Access key for `artifact_endpoint`; a secret."""
+    artifact_secret_access_key: Present = False
+    """Secret key for `artifact_endpoint`; a secret."""
+    artifact_prefix: Annotated[str, shapes.PREFIX] = "runs"
+    """Where in the bucket artifacts lie."""
+    artifact_noncurrent_days: Annotated[int, shapes.between(1, 3650)] = 30
+    """Days that an overwritten or deleted artifact can still be brought back."""
+    largest_artifact_gib: Annotated[
+        int, shapes.between(1, 90, "a task's disk is 20 GiB and twice the largest artifact")
+    ] = 5
+    """Size of the largest artifact; a task's disk holds two of them, and Fargate's limit is 200
+    GiB."""
+    largest_artifact_minutes: Annotated[
+        int, shapes.between(1, 66, "a balancer waits 4,000 seconds at most")
+    ] = 10
+    """Minutes that the largest artifact travels; every timeout follows from it."""
+
+    postgres_major: Annotated[int, shapes.between(14, 18, "RDS's supported versions")] = 18
+    """Major version of PostgreSQL; AWS applies the minor ones."""
+    database_instance_class: Annotated[str, shapes.INSTANCE_CLASS] = "db.t4g.micro"
+    """RDS instance class."""
+    database_storage_gib: Annotated[int, shapes.between(20, 65536, "gp3 volumes begin at 20")] = 20
+    """Size of the database's disk."""
+    database_multi_az: bool = False
+    """Whether a standby in a second zone takes over when the first fails."""
+    database_backup_days: Annotated[
+        int, shapes.between(1, 35, "runs could not be restored without a backup")
+    ] = 7
+    """Days that the database can be restored to any point of."""
+
+    image: Annotated[str, shapes.IMAGE]
+    """The server's image, by digest: registry/repository@sha256:..."""
+    architecture: Literal["arm64", "x86_64"] = "arm64"
+    """Processor that the image was built for."""
+    tracking_tasks: Annotated[int, shapes.between(1, 50)] = 1
+    """Tasks of the tracking service."""
+    tracking_cpu: int = 512
+    """CPU of a tracking task, in 1/1024 vCPU."""
+    tracking_memory_mib: int = 1024
+    """Memory of a tracking task."""
+    artifacts_tasks: Annotated[int, shapes.between(1, 50)] = 1
+    """Tasks of the artifacts service."""
+    artifacts_cpu: int = 512
+    """CPU of an artifacts task, in 1/1024 vCPU."""
+    artifacts_memory_mib: int = 1024
+    """Memory of an artifacts task."""
+    workers: Annotated[int, shapes.between(0, 64)] = 0
+    """Worker processes of a task. Default, 0: one for each whole vCPU, and at least one."""
+    allow_schema_upgrade: Annotated[str, shapes.REVISION] = ""
+    """Alembic revision that the next deployment may migrate a database with runs in it to.
+    Default: such a database is left as it is."""
+    log_retention_days: Annotated[int, shapes.RETENTION] = 30
+    """Days that CloudWatch keeps the log."""
+
+    expendable: bool = False
+    """Whether a destroy may take the runs and models along."""
+
+    @classmethod
+    def from_config(cls, raw: Mapping[str, str], stack: str) -> Self:
+        """Check the config as Pulumi hands it over; SettingsError tells all that is wrong.
+
+        Keys come without the project's namespace; lists and objects as JSON text.
+        """
+        values, wrong = cls._parse(raw)
+        unknown = [sentence for key, sentence in wrong if key not in cls.model_fields]
+        told = {key: sentence for key, sentence in wrong if key in cls.model_fields}
+        while True:
+            try:
+                settings = cls.model_validate({"image": shapes.ANY_IMAGE, **values})
+                break
+            except ValidationError as errors:
+                for found in errors.errors(include_url=False):
+                    key = str(found["loc"][0])
+                    values.pop(key, None)
+                    told.setdefault(key, f"{key}: {_said(found)}")
+        if "image" not in values:
+            told.setdefault("image", f"image: missing; {shapes.IMAGE_RIGHT}.")
+        sentences = [*stack_name_sentences(stack), *unknown, *told.values()]
+        for rule in RULES:
+            if told.keys().isdisjoint(rule.keys):
+                sentences += rule.check(settings)
+        if sentences:
+            raise SettingsError(sentences)
+        return settings
+
+    @classmethod
+    def _parse(cls, raw: Mapping[str, str]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        values: dict[str, Any] = {}
+        wrong: list[tuple[str, str]] = []
+        for key, text in raw.items():
+            try:
+                if key in cls.model_fields:
+                    values[key] = _parsed(kind_of(key), text)
+                else:
+                    wrong.append((key, _unknown(key, cls.model_fields)))
+            except ValueError as error:
+                wrong.append((key, f"{key}: {error}"))
+        return values, wrong
+
+
+Kind = Literal["string", "integer", "boolean", "array", "object", "secret"]
+
+
+def kind_of(key: str) -> Kind:
+    """How ``Pulumi.yaml`` calls the type of a key; KeyError when there is no such key."""
+    field = Settings.model_fields[key]
+    if "secret" in field.metadata:
+        return "secret"
+    kinds: dict[Any, Kind] = {int: "integer", bool: "boolean", tuple: "array", dict: "object"}
+    hint = field.annotation
+    return kinds.get(get_origin(hint) or hint, "string")
+
+
+def _unknown(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    right = f"did you mean {close[0]}?" if close else "Pulumi.yaml lists the keys there are."
+    return f"{key}: there is no such setting; {right}"
+
+
+def _parsed(kind: Kind, text: str) -> Any:
+    """The value in a config text; ValueError with the rest of a sentence when it is no such."""
+    parse: dict[str, Callable[[str], Any]] = {
+        "integer": _integer,
+        "boolean": _boolean,
+        "array": _array,
+        "object": _object,
+    }
+    return parse.get(kind, str)(text)
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"{text!r} is not a whole number; write one without quotes or units, such as 2."
+        raise ValueError(msg) from None
+
+
+def _boolean(text: str) -> bool:
+    if text not in {"true", "false"}:
+        msg = f"{text!r} is neither true nor false; write one of the two."
+        raise ValueError(msg)
+    return text == "true"
+
+
+def _array(text: str) -> tuple[str, ...]:
+    value = _json(text)
+    if not isinstance(value, list) or not all(isinstance(item, str | int) for item in value):
+        msg = f"{text!r} is not a list; write one entry a line, each after a dash."
+        raise ValueError(msg)
+    return tuple(str(item) for item in value)
+
+
+def _object(text: str) -> dict[str, str]:
+    value = _json(text)
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        msg = f"{text!r} is not a map of texts; write one `key: value` a line."
+        raise ValueError(msg)
+    return value
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """The rest of the sentence for what pydantic found."""
+    if error["type"] == "literal_error":
+        return f"{error['input']!r} is not known; write {error['ctx']['expected']}."
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{error['input']!r} is wrong: {error['msg']}."

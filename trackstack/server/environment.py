@@ -1,0 +1,86 @@
+"""Reading the environment: every missing or senseless variable is named at once."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from trackstack.core import server_environment as names
+from trackstack.server.problem import MISUSED, Refusal
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the database is and who the server is there; no secret among it."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+
+
+class Reader:
+    """Collects what is wrong while it reads, so that one start shows all of it."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._missing: list[str] = []
+        self._wrong: list[str] = []
+
+    def text(self, name: str) -> str:
+        """Return a variable that must be there."""
+        value = self._environment.get(name, "")
+        if not value:
+            self._missing.append(name)
+        return value
+
+    def optional(self, name: str) -> str | None:
+        """Return a variable, or None when it is absent or empty."""
+        return self._environment.get(name) or None
+
+    def flag(self, name: str) -> bool:
+        """Return whether a variable says yes, in MLflow's spelling."""
+        value = self._environment.get(name, "").strip().lower()
+        if value not in {"", "0", "1", "false", "true"}:
+            self._wrong.append(f"{name} must be true or false, it is {value!r}")
+        return value in {"1", "true"}
+
+    def number(self, name: str, default: int | None = None) -> int:
+        """Return a whole number above zero."""
+        value = self._environment.get(name, "")
+        if not value and default is not None:
+            return default
+        if not value:
+            self._missing.append(name)
+            return 0
+        if not value.isdecimal() or int(value) == 0:
+            self._wrong.append(f"{name} must be a whole number above 0, it is {value!r}")
+            return 0
+        return int(value)
+
+    def choice(self, name: str, allowed: Iterable[str]) -> str:
+        """Return a variable that has one of a few values."""
+        value = self.text(name)
+        options = tuple(allowed)
+        if value and value not in options:
+            self._wrong.append(f"{name} must be {' or '.join(options)}, it is {value!r}")
+        return value
+
+    def database(self) -> Database:
+        """Return the coordinates of the database."""
+        return Database(
+            host=self.text(names.DATABASE_HOST),
+            port=self.number(names.DATABASE_PORT),
+            name=self.text(names.DATABASE_NAME),
+            user=self.text(names.DATABASE_USER),
+        )
+
+    def complain(self, sentence: str) -> None:
+        """Add something wrong that only several variables together show."""
+        self._wrong.append(sentence)
+
+    def close(self, command: str) -> None:
+        """Refuse with one sentence when anything was missing or wrong."""
+        parts = [f"{', '.join(self._missing)} missing"] if self._missing else []
+        if parts or self._wrong:
+            what = "; ".join(parts + self._wrong)
+            raise Refusal(f"The environment of {command} is not complete: {what}.", MISUSED)
