@@ -15,7 +15,8 @@ def read_settings() -> Settings:
         for key, value in everything.items()
         if key.startswith(project)
     }
+    encrypted = {key for key in raw if config.is_config_secret(f"{project}{key}")}
     try:
-        return Settings.from_config(raw, pulumi.get_stack())
+        return Settings.from_config(raw, pulumi.get_stack(), encrypted)
     except SettingsError as error:
         raise pulumi.RunError(str(error)) from None

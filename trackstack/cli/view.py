@@ -57,7 +57,9 @@ class Progress:
         if before and before[:2] == (state, text):
             return
         self._lines[what] = (state, text, start)
-        if self._live is None and not self._quiet and state != "running":
+        if text == "as it was":
+            del self._lines[what]
+        elif self._live is None and not self._quiet and state != "running":
             err.print(self._line(what), markup=False)
 
     def _line(self, what: str) -> str:

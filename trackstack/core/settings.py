@@ -7,7 +7,7 @@ present or not.
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -140,12 +140,23 @@ class Settings(BaseModel):
     """Whether a destroy may take the runs and models along."""
 
     @classmethod
-    def from_config(cls, raw: Mapping[str, str], stack: str) -> Self:
+    def from_config(
+        cls, raw: Mapping[str, str], stack: str, encrypted: Collection[str] | None = None
+    ) -> Self:
         """Check the config as Pulumi hands it over; SettingsError tells all that is wrong.
 
-        Keys come without the project's namespace; lists and objects as JSON text.
+        Args:
+            raw: keys without the project's namespace; lists and objects as JSON text.
+            stack: the stack's name.
+            encrypted: keys whose value is encrypted in the stack file. None: nobody knows.
         """
         values, wrong = cls._parse(raw)
+        if encrypted is not None:
+            wrong += [
+                (key, f"{key}: in the clear; `pulumi config set --secret {key}` encrypts it.")
+                for key in values
+                if kind_of(key) == "secret" and raw[key] and key not in encrypted
+            ]
         unknown = [sentence for key, sentence in wrong if key not in cls.model_fields]
         told = {key: sentence for key, sentence in wrong if key in cls.model_fields}
         while True:

@@ -223,8 +223,7 @@ def _up(  # noqa: PLR0917 - one call site
     _keep_secrets(state, plan)
     for what, step in plan.prepare:
         report(what, "running", "")
-        step()
-        report(what, "done", "")
+        report(what, "done", "made" if step() else "as it was")
     clock.lap("prepare")
     before = state.read_json(SUMMARY) or {}
     changes = _process_changes(plan, state)
@@ -362,6 +361,8 @@ def _declared(spec: Mapping[str, Any]) -> Any:
 
 def _follow(state: StackState, generation: int, report: Report, timeout: float) -> None:
     def on_change(observed: supervisor.Observed) -> None:
+        if observed.generation != generation:
+            return  # what it saw before it read what is wanted now
         for process in observed.processes.values():
             done = "done" if process.done else "failed" if process.failing else "running"
             report(process.name, done, process.problem or process.state)

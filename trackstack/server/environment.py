@@ -80,7 +80,7 @@ class Reader:
 
     def close(self, command: str) -> None:
         """Refuse with one sentence when anything was missing or wrong."""
-        parts = [f"{', '.join(self._missing)} missing"] if self._missing else []
+        parts = [f"it lacks {', '.join(self._missing)}"] if self._missing else []
         if parts or self._wrong:
             what = "; ".join(parts + self._wrong)
-            raise Refusal(f"The environment of {command} is not complete: {what}.", MISUSED)
+            raise Refusal(f"{command} can't start with this environment: {what}.", MISUSED)

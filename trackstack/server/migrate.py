@@ -306,9 +306,9 @@ def _one(cursor: Any, statement: str, *values: object) -> Any:
 
 
 def _line(error: BaseException | None) -> str:
-    """Return a libpq message as part of one sentence."""
+    """Return a message of libpq or the server without its hints, as part of one sentence."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return "; ".join(lines).rstrip(".") or type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def _say(sentence: str) -> None:

@@ -137,7 +137,7 @@ def _child_environment(environment: Mapping[str, str], settings: _Settings) -> d
             f"--timeout-keep-alive {settings.keep_alive_seconds}",
             f"--timeout-graceful-shutdown {settings.graceful_seconds}",
             # A worker that reads a large artifact may be silent for longer than the default of 5 s.
-            "--timeout-worker-healthcheck 30",
+            "--timeout-worker-healthcheck 15",
             environment.get("MLFLOW_UVICORN_OPTS", ""),
         )
     ).strip()

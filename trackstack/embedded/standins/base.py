@@ -79,8 +79,11 @@ class Plan:
     """The local authority that signs the balancer's certificate, once it has started."""
     preview: bool = False
     """Nothing may be made: kept values may be missing."""
-    prepare: list[tuple[str, Callable[[], None]]] = field(default_factory=list)
-    """Steps that must be done before processes start, each with a word for the progress tree."""
+    prepare: list[tuple[str, Callable[[], bool]]] = field(default_factory=list)
+    """Steps before processes start: a word for the progress tree, and what does it when need be.
+
+    The step tells whether there was anything to do.
+    """
 
     def translated(self, what: str, declared: str, here: str) -> str:
         """Note a translation once and return what holds here."""

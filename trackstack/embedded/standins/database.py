@@ -140,14 +140,17 @@ class Database:
         )
 
 
-def initialise(programs: Path, data: Path, user: str, database: str, password: str) -> None:
+def initialise(programs: Path, data: Path, user: str, database: str, password: str) -> bool:
     """Make an empty cluster with its master user and database; whole, or not at all.
+
+    Returns:
+        Whether there was none before.
 
     Raises:
         ConvergeError: initdb said no; the sentence carries its last line.
     """
     if (data / "PG_VERSION").exists():
-        return
+        return False
     if data.exists() and any(data.iterdir()):
         raise ConvergeError(
             f"{data} is not empty, but holds no PostgreSQL cluster: move its content away, then"
@@ -193,6 +196,7 @@ def initialise(programs: Path, data: Path, user: str, database: str, password: s
     if data.exists():
         data.rmdir()
     making.rename(data)
+    return True
 
 
 def _run(argv: list[str], as_user: Mapping[str, Any], text: str = "") -> None:

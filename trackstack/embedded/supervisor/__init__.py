@@ -85,7 +85,7 @@ def _launch(state: StackState) -> None:
                 "-P",
                 "-m",
                 "trackstack.embedded.supervisor",
-                str(state.path.absolute()),
+                folder,
             ],
             cwd="/",
             # Nothing of this shell: it may hold credentials, and the daemon lives for months.
