@@ -177,9 +177,9 @@ def test_one_key_of_a_json_secret_can_be_read(state: StackState) -> None:
 
 def test_a_missing_secret_is_named_and_never_quoted(state: StackState) -> None:
     state.write_secret("plain", "hunter2")
-    with pytest.raises(StateError, match="^the stack has no secret named 'none'$"):
+    with pytest.raises(StateError, match=r"^the stack has no secret named 'none'$"):
         state.read_secret("none#key")
-    with pytest.raises(StateError, match="^the secret 'plain' has no key 'key'$") as caught:
+    with pytest.raises(StateError, match=r"^the secret 'plain' has no key 'key'$") as caught:
         state.read_secret("plain#key")
     assert caught.value.__suppress_context__
 

@@ -6,9 +6,9 @@ import sys
 # gRPC's own lines would end up between ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import click  # noqa: E402 - typer's base; it reads the environment too
+import click
 
-from trackstack.cli import (  # noqa: E402
+from trackstack.cli import (
     down,
     env,
     logs,
@@ -18,7 +18,7 @@ from trackstack.cli import (  # noqa: E402
     status,
     up,
 )
-from trackstack.cli.app import app  # noqa: E402
+from trackstack.cli.app import app
 
 __all__ = ["app", "down", "env", "logs", "main", "open_", "outputs", "preview", "status", "up"]
 

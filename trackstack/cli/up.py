@@ -9,7 +9,7 @@ from trackstack.cli.app import CwdOption, JsonOption, SecretsOption, StackOption
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0917 - typer passes them by name
     stack: StackOption = "dev",
     cwd: CwdOption = None,
     port: Annotated[

@@ -50,7 +50,7 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
     """
     try:
         import boto3  # noqa: PLC0415 - an extra
-        from botocore.exceptions import BotoCoreError, ClientError as AwsError  # noqa: PLC0415
+        import botocore.exceptions as aws  # noqa: PLC0415 - comes with it
     except ImportError:
         raise ClientError(
             "Reading an SSM parameter needs boto3: pip install 'trackstack[aws]'."
@@ -58,7 +58,7 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
     try:
         client = boto3.client("ssm", region_name=region)
         value = client.get_parameter(Name=name)["Parameter"]["Value"]
-    except (BotoCoreError, AwsError) as error:
+    except (aws.BotoCoreError, aws.ClientError) as error:
         raise ClientError(f"The parameter {name} can't be read: {error}") from None
     try:
         told = json.loads(value)

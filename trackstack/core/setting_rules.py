@@ -181,6 +181,10 @@ def _no_artifacts_service(s: "Settings") -> Iterator[str]:
                 )
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _size(role: str, cpu: int, memory_mib: int, workers: int) -> Iterator[str]:
     if cpu not in fargate.MEMORY_MIB:
         known = ", ".join(map(str, fargate.MEMORY_MIB))
@@ -200,10 +204,9 @@ def _size(role: str, cpu: int, memory_mib: int, workers: int) -> Iterator[str]:
     if memory_mib < needed:
         right = fargate.smallest_memory_mib(cpu, needed)
         do = f"write {right}" if right else f"write a larger {role}_cpu or fewer workers"
-        plural = "worker" if workers == 1 else "workers"
         yield (
-            f"{role}_memory_mib: {memory_mib} is too little for {workers} {plural}, "
-            f"which hold {needed}; {do}."
+            f"{role}_memory_mib: {memory_mib} is too little for {_counted(workers, 'worker')}, "
+            f"as MLflow takes {needed} then; {do}."
         )
 
 
@@ -228,6 +231,6 @@ def _connections(s: "Settings") -> Iterator[str]:
         do = f"write {larger}" if larger else "write a larger class"
         yield (
             f"database_instance_class: {s.database_instance_class} holds {held} connections, but "
-            f"{s.tracking_tasks} tracking tasks of {workers} workers may open {wanted} during a "
-            f"deployment; {do}, or fewer tracking_tasks or workers."
+            f"{_counted(s.tracking_tasks, 'tracking task')} with {_counted(workers, 'worker')} each "
+            f"may open {wanted} during a deployment; {do}, or fewer tracking_tasks or workers."
         )

@@ -193,6 +193,9 @@ def _retention(value: int) -> int:
 
 
 def _image(value: str) -> str:
+    if not value:
+        msg = f"missing; {IMAGE_RIGHT}."
+        raise ValueError(msg)
     if not re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", value):
         msg = f"{value!r} may change under a running stack; {IMAGE_RIGHT}."
         raise ValueError(msg)

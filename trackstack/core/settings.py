@@ -99,7 +99,7 @@ class Settings(BaseModel):
     ] = 10
     """Minutes that the largest artifact travels; every timeout follows from it."""
 
-    postgres_major: Annotated[int, shapes.between(14, 18, "RDS's supported versions")] = 18
+    postgres_major: Annotated[int, shapes.between(14, 18, "RDS and MLflow support no other")] = 18
     """Major version of PostgreSQL; AWS applies the minor ones."""
     database_instance_class: Annotated[str, shapes.INSTANCE_CLASS] = "db.t4g.micro"
     """RDS instance class."""

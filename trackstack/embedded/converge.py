@@ -149,7 +149,7 @@ def preview(project: Project, stack: str, configuration: Configuration) -> Summa
     answers = StackAnswers(host, region_of(project, configuration))
     recording = monitor.evaluate(project, stack, configuration, answers)
     evaluated = time.monotonic()
-    plan = make_plan(recording, Plan(recording, host, PreviewPaths(state), preview=True))
+    plan = make_plan(Plan(recording, host, PreviewPaths(state), preview=True))
     before = state.read_json(SUMMARY) or {}
     return _summary(
         state,
@@ -213,7 +213,7 @@ def _up(  # noqa: PLR0917 - one call site
     recording = monitor.evaluate(project, stack, configuration, answers)
     report("program", "done", f"{len(recording.resources)} resources declared")
     clock.lap("evaluate")
-    plan = make_plan(recording, Plan(recording, host, LivePaths(state)))
+    plan = make_plan(Plan(recording, host, LivePaths(state)))
     _check_identities(state, plan)
     if not programs.server_environment_ready():
         report("server environment", "running", "installing the image's lock (once)")
@@ -257,8 +257,8 @@ class _Clock:
         self._last = now
 
 
-def make_plan(recording: Recording, plan: Plan) -> Plan:
-    """Ask every stand-in what it makes of the recorded resources.
+def make_plan(plan: Plan) -> Plan:
+    """Ask every stand-in what it makes of the recorded resources; the plan itself, filled.
 
     Raises:
         ProgramError: one needs what nobody here can know.
@@ -296,7 +296,7 @@ def _taken(port: int) -> str:
 def _holder(port: int) -> str:
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+            if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,):
                 process = psutil.Process(connection.pid) if connection.pid else None
                 if process:
                     return f"{process.name()} (pid {process.pid})"

@@ -29,8 +29,8 @@ def read(
         if not file.exists():
             continue
         with file.open("rb") as stream:
-            for line in deque(stream, maxlen=lines):
-                yield name, _text(line)
+            for last in deque(stream, maxlen=lines):
+                yield name, _text(last)
             offsets[name] = stream.tell()
     while follow:
         for name in names:

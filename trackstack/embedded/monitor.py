@@ -68,8 +68,8 @@ class Answers(Protocol):
 
 
 class _Monitor(
-    resource_pb2_grpc.ResourceMonitorServicer,  # type: ignore[misc]
-    engine_pb2_grpc.EngineServicer,  # type: ignore[misc]
+    resource_pb2_grpc.ResourceMonitorServicer,
+    engine_pb2_grpc.EngineServicer,
 ):
     def __init__(self, project: str, stack: str, config: Configuration, answers: Answers) -> None:
         self._project, self._stack, self._config = project, stack, config
@@ -196,7 +196,7 @@ class _Monitor(
             property_dependencies={
                 key: tuple(value.urns) for key, value in request.propertyDependencies.items()
             },
-            options=self._options(request, urn),
+            options=self._options(request),
             source=_source(request),
         )
         with self._lock:
@@ -232,7 +232,7 @@ class _Monitor(
             kind = f"{parent}${kind}"
         return f"urn:pulumi:{self._stack}::{self._project}::{kind}::{request.name}"
 
-    def _options(self, request: Any, urn: str) -> Options:
+    def _options(self, request: Any) -> Options:
         parent = self._resources.get(request.parent)
         inherited = parent.options if parent else Options()
         protect = request.protect if request.HasField("protect") else inherited.protect
@@ -248,11 +248,11 @@ class _Monitor(
             ignore_changes=tuple(request.ignoreChanges),
             replace_on_changes=tuple(request.replaceOnChanges),
             additional_secret_outputs=tuple(request.additionalSecretOutputs),
-            aliases=tuple(self._aliases(request, urn, parent)),
+            aliases=tuple(self._aliases(request, parent)),
             provider=request.provider,
         )
 
-    def _aliases(self, request: Any, urn: str, parent: Registered | None) -> Iterator[str]:
+    def _aliases(self, request: Any, parent: Registered | None) -> Iterator[str]:
         """URNs that this resource had before: its own aliases, and those its parent brings."""
         yield from request.aliasURNs
         for alias in request.aliases:

@@ -21,7 +21,7 @@ import socket
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -177,10 +177,15 @@ class StackState:
         """Save a port that somebody else chose."""
         self.write_json("ports.json", {**self.saved_ports(), key: port})
 
+    def forget_port(self, key: str) -> None:
+        """Let the next ``port`` choose anew, because somebody else has taken this one."""
+        self.write_json("ports.json", {k: v for k, v in self.saved_ports().items() if k != key})
+
     def port(self, key: str, prefer: int | None = None) -> int:
         """Give the port saved under this key; the first time, choose a free one and save it.
 
-        No other stack of this home gets it, running or not.
+        ``prefer`` and the few after it are tried first. No other stack of this home gets the
+        port, running or not.
         """
         if (saved := self.saved_ports().get(key)) is not None:
             return saved
@@ -191,7 +196,8 @@ class StackState:
             # Stable for a name, spread over names: a stack made anew gets its old ports.
             start = zlib.crc32(f"{self.project}/{self.stack}/{key}".encode()) % len(_PORTS)
             row = (_PORTS[(start + step) % len(_PORTS)] for step in range(len(_PORTS)))
-            candidates = (*([prefer] if prefer else []), *row)
+            first: Iterable[int] = range(prefer, prefer + 10) if prefer else ()
+            candidates = (*first, *row)
             for port in candidates:
                 if port not in taken and port_is_free(port):
                     self.write_json("ports.json", {**mine, key: port})

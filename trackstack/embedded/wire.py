@@ -55,7 +55,7 @@ def dump(values: Mapping[str, Any]) -> struct_pb2.Struct:
     return struct_pb2.Struct(fields={key: _dump(value) for key, value in values.items()})
 
 
-def _dump(value: Any) -> struct_pb2.Value:
+def _dump(value: Any) -> struct_pb2.Value:  # noqa: PLR0911 - a case for each kind of value
     if value is UNKNOWN:
         return struct_pb2.Value(string_value=UNKNOWN_STRING)
     if isinstance(value, Secret):

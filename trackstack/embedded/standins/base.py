@@ -124,7 +124,10 @@ def known(registered: Registered, name: str, default: Any = None) -> Any:
 class StandIn(Protocol):
     """Plays resource types on this machine."""
 
-    types: Sequence[str]
+    @property
+    def types(self) -> Sequence[str]:
+        """The type tokens it plays."""
+        ...
 
     def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
         """Outputs beyond the generic ones; pure."""

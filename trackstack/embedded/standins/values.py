@@ -1,7 +1,7 @@
-"""random/* and tls/*: real values, made once and kept, as their providers keep them in the state."""
+"""random/* and tls/*: real values, made once and kept, as their providers do in the state."""
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import ipaddress
 import json
@@ -125,8 +125,8 @@ def _self_signed(inputs: Mapping[str, Any]) -> dict[str, str]:
     subject = inputs.get("subject") or {}
     common = str(subject.get("commonName") or "localhost")[:64]  # X.520's upper bound
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
-    now = datetime.datetime.now(datetime.UTC)
-    end = now + datetime.timedelta(hours=int(inputs["validityPeriodHours"]))
+    now = dt.datetime.now(dt.UTC)
+    end = now + dt.timedelta(hours=int(inputs["validityPeriodHours"]))
     names: list[x509.GeneralName] = [x509.DNSName(d) for d in inputs.get("dnsNames") or []]
     names += [
         x509.IPAddress(ipaddress.ip_address(address)) for address in inputs.get("ipAddresses") or []

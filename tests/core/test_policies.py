@@ -1,0 +1,113 @@
+import json
+from typing import Any
+
+import pytest
+
+from trackstack.core import policies
+
+BUCKET = "arn:aws:s3:::runs-1234567"
+USER = "arn:aws:rds-db:us-east-1:123456789012:dbuser:db-ABC/mlflow"
+
+
+def statements(document: str) -> list[dict[str, Any]]:
+    parsed = json.loads(document)
+    assert parsed["Version"] == "2012-10-17"
+    return parsed["Statement"]
+
+
+def granted(document: str) -> set[tuple[str, str]]:
+    """Every (action, resource) that the document allows."""
+    pairs = set()
+    for statement in statements(document):
+        assert statement["Effect"] == "Allow"
+        actions, resources = statement["Action"], statement["Resource"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            for resource in [resources] if isinstance(resources, str) else resources:
+                pairs.add((action, resource))
+    return pairs
+
+
+def test_plain_http_and_old_tls_are_refused_on_the_bucket_and_its_objects():
+    for statement in statements(policies.tls_only(BUCKET)):
+        assert statement["Effect"] == "Deny"
+        assert statement["Principal"] == "*"
+        assert statement["Resource"] == [BUCKET, f"{BUCKET}/*"]
+
+
+def test_a_task_reaches_nothing_outside_its_prefix():
+    for action, resource in granted(policies.keep_artifacts(BUCKET, "runs")):
+        assert resource == (BUCKET if action == "s3:ListBucket" else f"{BUCKET}/runs/*")
+    listing = statements(policies.keep_artifacts(BUCKET, "runs"))[0]
+    assert listing["Condition"] == {"StringLike": {"s3:prefix": ["runs", "runs/*"]}}
+
+
+def test_tracking_logs_in_as_one_database_user():
+    grants = granted(policies.track_runs(BUCKET, "runs", USER))
+    assert ("rds-db:connect", USER) in grants
+    assert {r for a, r in grants if a.startswith("rds")} == {USER}
+
+
+def test_a_foreign_bucket_needs_no_grant():
+    assert granted(policies.track_runs("", "runs", USER)) == {("rds-db:connect", USER)}
+
+
+def test_no_policy_of_a_task_has_a_wildcard_action():
+    for document in (
+        policies.keep_artifacts(BUCKET, "runs"),
+        policies.track_runs(BUCKET, "runs", USER),
+        policies.start_tasks("arn:log", ["arn:secret"], "arn:repository"),
+    ):
+        assert not any("*" in action for action, _ in granted(document))
+
+
+def test_starting_a_task_reads_exactly_its_secrets_log_and_repository():
+    grants = granted(policies.start_tasks("arn:log", ["arn:secret"], "arn:repository"))
+    by_resource: dict[str, set[str]] = {}
+    for action, resource in grants:
+        by_resource.setdefault(resource, set()).add(action)
+    assert by_resource == {
+        "arn:log:*": {"logs:CreateLogStream", "logs:PutLogEvents"},
+        "arn:secret": {"secretsmanager:GetSecretValue"},
+        "*": {"ecr:GetAuthorizationToken"},
+        "arn:repository": {
+            "ecr:BatchCheckLayerAvailability",
+            "ecr:BatchGetImage",
+            "ecr:GetDownloadUrlForLayer",
+        },
+    }
+
+
+def test_an_image_of_another_registry_needs_no_grant():
+    document = policies.start_tasks(
+        "arn:log", [], policies.repository_arn("aws", "ghcr.io/x@sha256:0")
+    )
+    assert {action.split(":")[0] for action, _ in granted(document)} == {"logs"}
+
+
+def test_the_repository_is_read_from_the_image():
+    image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/trackstack@sha256:" + "0" * 64
+    assert (
+        policies.repository_arn("aws", image)
+        == "arn:aws:ecr:eu-central-1:123456789012:repository/team/trackstack"
+    )
+
+
+def test_only_this_account_s_tasks_may_take_a_role():
+    (statement,) = statements(policies.assumed_by_tasks("aws", "us-east-1", "123456789012"))
+    assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+
+
+def test_the_s3_endpoint_lets_artifacts_and_image_layers_through():
+    resources = [r for _, r in granted(policies.s3_endpoint("aws", "us-east-1", BUCKET))]
+    assert "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*" in resources
+    assert f"{BUCKET}/*" in resources
+    assert len(statements(policies.s3_endpoint("aws", "us-east-1", ""))) == 1
+
+
+@pytest.mark.parametrize(
+    ("region", "partition"),
+    [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
+)
+def test_arns_begin_with_the_region_s_partition(region: str, partition: str):
+    assert policies.partition_of(region) == partition
