@@ -178,4 +178,4 @@ class ArtifactStore(pulumi.ComponentResource):
             opts=ResourceOptions(parent=self),
         )
         # A task started before the value exists fails: who takes the ARN waits for both.
-        return Output.all(secret.arn, version.version_id).apply(lambda both: str(both[0]))
+        return Output.all(secret.arn, version.id).apply(lambda both: str(both[0]))

@@ -296,6 +296,8 @@ class TrackingServer(pulumi.ComponentResource):
             execution_role_arn=execution_role.arn,
             volumes=[{"name": volume} for volume in volumes(has_database=role == TRACKING)],
             container_definitions=facts.apply(lambda f: json.dumps(container_definitions(f))),
+            # A rollback goes to the previous revision, which must not be deregistered by then.
+            skip_destroy=True,
             opts=ResourceOptions(parent=self),
         )
         return ecs.Service(

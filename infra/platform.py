@@ -198,7 +198,9 @@ def _provider(s: Settings) -> pulumi_aws.Provider:
         "aws",
         region=s.region,
         allowed_account_ids=list(s.account_ids) or None,
-        assume_roles=[{"role_arn": s.assume_role}] if s.assume_role else None,
+        assume_roles=[pulumi_aws.ProviderAssumeRoleArgs(role_arn=s.assume_role)]
+        if s.assume_role
+        else None,
         default_tags={"tags": tags},
     )
 

@@ -37,7 +37,7 @@ def secrets(container: dict[str, Any]) -> dict[str, str]:
     return {entry["name"]: entry["valueFrom"] for entry in container["secrets"]}
 
 
-def test_the_server_waits_for_a_migration_that_ended_well():
+def test_the_server_waits_for_a_migration_that_ended_well() -> None:
     both = containers(FACTS)
     assert list(both) == ["migrate", "serve"]
     assert not both["migrate"]["essential"]
@@ -45,7 +45,7 @@ def test_the_server_waits_for_a_migration_that_ended_well():
     assert "startTimeout" not in both["migrate"], "Fargate would stop a migration after 120 s"
 
 
-def test_only_the_migration_gets_the_master_password():
+def test_only_the_migration_gets_the_master_password() -> None:
     both = containers(FACTS)
     assert secrets(both["serve"]) == {}
     assert secrets(both["migrate"]) == {
@@ -54,7 +54,7 @@ def test_only_the_migration_gets_the_master_password():
     }
 
 
-def test_the_server_logs_in_by_iam_and_checks_the_database_s_name():
+def test_the_server_logs_in_by_iam_and_checks_the_database_s_name() -> None:
     told = environment(containers(FACTS)["serve"])
     assert told[names.DATABASE_AUTH] == "iam"
     assert told[names.DATABASE_SSL_MODE] == "verify-full"
@@ -63,7 +63,7 @@ def test_the_server_logs_in_by_iam_and_checks_the_database_s_name():
     assert told[names.PASSWORD_FILE].startswith(names.RUN_PATH)
 
 
-def test_the_artifacts_service_knows_no_database():
+def test_the_artifacts_service_knows_no_database() -> None:
     (serve,) = container_definitions(ARTIFACTS)
     told = environment(serve)
     assert told["MLFLOW_ARTIFACTS_ONLY"] == "true"
@@ -71,7 +71,7 @@ def test_the_artifacts_service_knows_no_database():
     assert "dependsOn" not in serve
 
 
-def test_both_services_serve_the_same_artifacts():
+def test_both_services_serve_the_same_artifacts() -> None:
     tracking, artifacts = (
         environment(containers(FACTS)["serve"]),
         environment(containers(ARTIFACTS)["serve"]),
@@ -81,7 +81,7 @@ def test_both_services_serve_the_same_artifacts():
     assert "MLFLOW_ARTIFACTS_ONLY" not in tracking
 
 
-def test_the_checks_of_mlflow_stay_on_and_know_the_own_name():
+def test_the_checks_of_mlflow_stay_on_and_know_the_own_name() -> None:
     told = environment(containers(FACTS)["serve"])
     assert told["MLFLOW_SERVER_ALLOWED_HOSTS"] == (
         "mlflow.example.com,mlflow.example.com:*,localhost:*,127.0.0.1:*"
@@ -89,7 +89,7 @@ def test_the_checks_of_mlflow_stay_on_and_know_the_own_name():
     assert told["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "https://mlflow.example.com"
 
 
-def test_large_files_go_past_the_server_by_urls_of_the_right_host():
+def test_large_files_go_past_the_server_by_urls_of_the_right_host() -> None:
     told = environment(containers(FACTS)["serve"])
     assert told["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "true"
     assert told["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] == "true"
@@ -98,7 +98,7 @@ def test_large_files_go_past_the_server_by_urls_of_the_right_host():
     assert "MLFLOW_S3_ENDPOINT_URL" not in told
 
 
-def test_a_foreign_endpoint_comes_with_its_credentials_from_a_secret():
+def test_a_foreign_endpoint_comes_with_its_credentials_from_a_secret() -> None:
     foreign = replace(
         ARTIFACTS,
         artifact_endpoint_url="https://minio.example.com:9000",
@@ -113,14 +113,14 @@ def test_a_foreign_endpoint_comes_with_its_credentials_from_a_secret():
     }
 
 
-def test_no_schema_is_crossed_unless_its_revision_is_named():
+def test_no_schema_is_crossed_unless_its_revision_is_named() -> None:
     assert names.ALLOW_SCHEMA_UPGRADE not in environment(containers(FACTS)["migrate"])
     allowed = containers(replace(FACTS, allow_schema_upgrade="0123456789ab"))
     assert environment(allowed["migrate"])[names.ALLOW_SCHEMA_UPGRADE] == "0123456789ab"
     assert names.ALLOW_SCHEMA_UPGRADE not in environment(allowed["serve"])
 
 
-def test_containers_are_read_only_and_nobody():
+def test_containers_are_read_only_and_nobody() -> None:
     for facts in (FACTS, ARTIFACTS):
         for container in container_definitions(facts):
             assert container["readonlyRootFilesystem"]
@@ -128,7 +128,7 @@ def test_containers_are_read_only_and_nobody():
             assert container["linuxParameters"] == {"capabilities": {"drop": ["ALL"]}}
 
 
-def test_every_writable_path_is_a_volume_of_its_container_alone():
+def test_every_writable_path_is_a_volume_of_its_container_alone() -> None:
     for facts in (FACTS, ARTIFACTS):
         mounted = [
             mount["sourceVolume"]
@@ -143,11 +143,11 @@ def test_every_writable_path_is_a_volume_of_its_container_alone():
             assert container["workingDirectory"] == names.WORK_PATH
 
 
-def test_the_server_ends_by_itself_before_it_is_killed():
+def test_the_server_ends_by_itself_before_it_is_killed() -> None:
     serve = containers(FACTS)["serve"]
     assert int(environment(serve)[names.GRACEFUL_SECONDS]) < serve["stopTimeout"] <= 120
 
 
-def test_a_stalled_log_does_not_stall_the_server():
+def test_a_stalled_log_does_not_stall_the_server() -> None:
     for container in container_definitions(FACTS):
         assert container["logConfiguration"]["options"]["mode"] == "non-blocking"

@@ -27,31 +27,31 @@ def granted(document: str) -> set[tuple[str, str]]:
     return pairs
 
 
-def test_plain_http_and_old_tls_are_refused_on_the_bucket_and_its_objects():
+def test_plain_http_and_old_tls_are_refused_on_the_bucket_and_its_objects() -> None:
     for statement in statements(policies.tls_only(BUCKET)):
         assert statement["Effect"] == "Deny"
         assert statement["Principal"] == "*"
         assert statement["Resource"] == [BUCKET, f"{BUCKET}/*"]
 
 
-def test_a_task_reaches_nothing_outside_its_prefix():
+def test_a_task_reaches_nothing_outside_its_prefix() -> None:
     for action, resource in granted(policies.keep_artifacts(BUCKET, "runs")):
         assert resource == (BUCKET if action == "s3:ListBucket" else f"{BUCKET}/runs/*")
     listing = statements(policies.keep_artifacts(BUCKET, "runs"))[0]
     assert listing["Condition"] == {"StringLike": {"s3:prefix": ["runs", "runs/*"]}}
 
 
-def test_tracking_logs_in_as_one_database_user():
+def test_tracking_logs_in_as_one_database_user() -> None:
     grants = granted(policies.track_runs(BUCKET, "runs", USER))
     assert ("rds-db:connect", USER) in grants
     assert {r for a, r in grants if a.startswith("rds")} == {USER}
 
 
-def test_a_foreign_bucket_needs_no_grant():
+def test_a_foreign_bucket_needs_no_grant() -> None:
     assert granted(policies.track_runs("", "runs", USER)) == {("rds-db:connect", USER)}
 
 
-def test_no_policy_of_a_task_has_a_wildcard_action():
+def test_no_policy_of_a_task_has_a_wildcard_action() -> None:
     for document in (
         policies.keep_artifacts(BUCKET, "runs"),
         policies.track_runs(BUCKET, "runs", USER),
@@ -60,7 +60,7 @@ def test_no_policy_of_a_task_has_a_wildcard_action():
         assert not any("*" in action for action, _ in granted(document))
 
 
-def test_starting_a_task_reads_exactly_its_secrets_log_and_repository():
+def test_starting_a_task_reads_exactly_its_secrets_log_and_repository() -> None:
     grants = granted(policies.start_tasks("arn:log", ["arn:secret"], "arn:repository"))
     by_resource: dict[str, set[str]] = {}
     for action, resource in grants:
@@ -77,14 +77,14 @@ def test_starting_a_task_reads_exactly_its_secrets_log_and_repository():
     }
 
 
-def test_an_image_of_another_registry_needs_no_grant():
+def test_an_image_of_another_registry_needs_no_grant() -> None:
     document = policies.start_tasks(
         "arn:log", [], policies.repository_arn("aws", "ghcr.io/x@sha256:0")
     )
     assert {action.split(":")[0] for action, _ in granted(document)} == {"logs"}
 
 
-def test_the_repository_is_read_from_the_image():
+def test_the_repository_is_read_from_the_image() -> None:
     image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/team/trackstack@sha256:" + "0" * 64
     assert (
         policies.repository_arn("aws", image)
@@ -92,13 +92,13 @@ def test_the_repository_is_read_from_the_image():
     )
 
 
-def test_only_this_account_s_tasks_may_take_a_role():
+def test_only_this_account_s_tasks_may_take_a_role() -> None:
     (statement,) = statements(policies.assumed_by_tasks("aws", "us-east-1", "123456789012"))
     assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
 
 
-def test_the_s3_endpoint_lets_artifacts_and_image_layers_through():
+def test_the_s3_endpoint_lets_artifacts_and_image_layers_through() -> None:
     resources = [r for _, r in granted(policies.s3_endpoint("aws", "us-east-1", BUCKET))]
     assert "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*" in resources
     assert f"{BUCKET}/*" in resources
@@ -109,5 +109,5 @@ def test_the_s3_endpoint_lets_artifacts_and_image_layers_through():
     ("region", "partition"),
     [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")],
 )
-def test_arns_begin_with_the_region_s_partition(region: str, partition: str):
+def test_arns_begin_with_the_region_s_partition(region: str, partition: str) -> None:
     assert policies.partition_of(region) == partition

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a sentence is one line, as people read it
 import json
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def sentences(raw: dict[str, str], stack: str = "dev") -> tuple[str, ...]:
     return caught.value.sentences
 
 
-def test_an_image_is_all_that_a_stack_has_to_say():
+def test_an_image_is_all_that_a_stack_has_to_say() -> None:
     settings = Settings.from_config({"image": IMAGE}, "dev")
     assert settings.internal
     assert settings.tls == "generated"
@@ -31,7 +32,7 @@ def test_an_image_is_all_that_a_stack_has_to_say():
     assert settings.allow_schema_upgrade == ""
 
 
-def test_settings_are_what_pulumi_hands_over_as_text():
+def test_settings_are_what_pulumi_hands_over_as_text() -> None:
     settings = Settings.from_config(
         {
             "image": IMAGE,
@@ -197,7 +198,7 @@ ALONE = [
 
 
 @pytest.mark.parametrize(("raw", "sentence"), ALONE, ids=lambda v: str(v)[:40])
-def test_a_wrong_setting_is_told_in_one_sentence(raw: dict[str, str], sentence: str):
+def test_a_wrong_setting_is_told_in_one_sentence(raw: dict[str, str], sentence: str) -> None:
     assert sentences(raw) == (sentence,)
 
 
@@ -334,19 +335,19 @@ TOGETHER = [
 
 
 @pytest.mark.parametrize(("raw", "sentence"), TOGETHER, ids=lambda v: str(v)[:60])
-def test_an_impossible_combination_is_told_in_one_sentence(raw: dict[str, str], sentence: str):
+def test_an_impossible_combination_is_told_in_one_sentence(
+    raw: dict[str, str], sentence: str
+) -> None:
     assert sentences(raw) == (sentence,)
 
 
 @pytest.mark.parametrize("stack", ["Dev", "1st", "my_stack", "a--b", "a-", "x" * 41])
-def test_a_stack_is_called_what_aws_can_carry(stack: str):
-    assert sentences({}, stack) == (
-        f"stack: {stack!r} can't be part of AWS's names; call it by at most 40 lowercase letters, "
-        "digits and single hyphens, a letter first.",
-    )
+def test_a_stack_is_called_what_aws_can_carry(stack: str) -> None:
+    sentence = f"stack: {stack!r} can't be part of AWS's names; call it by at most 40 lowercase letters, digits and single hyphens, a letter first."
+    assert sentences({}, stack) == (sentence,)
 
 
-def test_all_errors_are_told_at_once():
+def test_all_errors_are_told_at_once() -> None:
     raw = {"zonse": "3", "zones": "9", "tls": "none", "internal": "false", "tracking_tasks": "3"}
     told = sentences(raw, "Dev")
     assert [s.partition(":")[0] for s in told] == [
@@ -357,22 +358,22 @@ def test_all_errors_are_told_at_once():
         "allowed_cidrs",
         "database_instance_class",
     ]
-    with pytest.raises(SettingsError, match="stack: .*\nzonse: .*\nzones: "):
+    with pytest.raises(SettingsError, match=r"stack: .*\nzonse: .*\nzones: "):
         Settings.from_config(raw, "Dev")
 
 
-def test_every_rule_names_keys_that_there_are():
+def test_every_rule_names_keys_that_there_are() -> None:
     for rule in RULES:
         assert set(rule.keys) <= set(Settings.model_fields)
 
 
-def test_a_mistake_is_told_once_even_where_rules_read_the_same_key():
+def test_a_mistake_is_told_once_even_where_rules_read_the_same_key() -> None:
     assert sentences({"tracking_tasks": "many"}) == (
         "tracking_tasks: 'many' is not a whole number; write one without quotes or units, such as 2.",
     )
 
 
-def test_a_secret_never_comes_into_the_settings():
+def test_a_secret_never_comes_into_the_settings() -> None:
     raw = {"image": IMAGE, **ENDPOINT, "artifact_bucket": "runs"}
     raw |= {"artifact_access_key_id": "AKIDVALUE", "artifact_secret_access_key": "SECRETVALUE"}
     settings = Settings.from_config(raw, "dev")
@@ -381,17 +382,15 @@ def test_a_secret_never_comes_into_the_settings():
     assert "SECRETVALUE" not in settings.model_dump_json()
 
 
-def test_a_secret_in_the_clear_is_refused():
+def test_a_secret_in_the_clear_is_refused() -> None:
     raw = {"image": IMAGE, **ENDPOINT, **KEYS, "artifact_bucket": "runs"}
     with pytest.raises(SettingsError) as caught:
         Settings.from_config(raw, "dev", encrypted={"artifact_access_key_id"})
-    assert caught.value.sentences == (
-        "artifact_secret_access_key: in the clear; "
-        "`pulumi config set --secret artifact_secret_access_key` encrypts it.",
-    )
+    sentence = "artifact_secret_access_key: in the clear; `pulumi config set --secret artifact_secret_access_key` encrypts it."
+    assert caught.value.sentences == (sentence,)
 
 
-def test_settings_cannot_be_changed():
+def test_settings_cannot_be_changed() -> None:
     settings = Settings.from_config({"image": IMAGE}, "dev")
     with pytest.raises(ValueError, match="frozen"):
         settings.zones = 3
@@ -401,12 +400,12 @@ def declared() -> dict[str, dict[str, object]]:
     return yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 
 
-def test_pulumi_yaml_declares_the_settings_and_nothing_else():
+def test_pulumi_yaml_declares_the_settings_and_nothing_else() -> None:
     assert list(declared()) == list(Settings.model_fields)
 
 
 @pytest.mark.parametrize("key", list(Settings.model_fields))
-def test_pulumi_yaml_says_what_the_settings_say(key: str):
+def test_pulumi_yaml_says_what_the_settings_say(key: str) -> None:
     field, entry = Settings.model_fields[key], declared()[key]
     assert field.description
     assert entry.pop("description") == " ".join(field.description.split())
@@ -437,7 +436,7 @@ def stack_config(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", STACKS, ids=lambda p: p.name)
-def test_a_stack_file_holds_only_what_differs(path: Path):
+def test_a_stack_file_holds_only_what_differs(path: Path) -> None:
     config = stack_config(path)
     settings = Settings.from_config(config, path.name.split(".")[1])
     for key in config.keys() - {"image"}:
@@ -450,12 +449,12 @@ def test_a_stack_file_holds_only_what_differs(path: Path):
 
 
 @pytest.mark.parametrize("path", STACKS, ids=lambda p: p.name)
-def test_a_stack_knows_no_provider_but_the_tagged_one(path: Path):
+def test_a_stack_knows_no_provider_but_the_tagged_one(path: Path) -> None:
     config = yaml.safe_load(path.read_text())["config"]
     assert config["pulumi:disable-default-providers"] == ["aws"]
 
 
-def test_prod_survives_a_mistake_and_a_zone():
+def test_prod_survives_a_mistake_and_a_zone() -> None:
     prod = Settings.from_config(stack_config(ROOT / "stacks/Pulumi.prod.yaml"), "prod")
     assert not prod.expendable
     assert prod.database_multi_az

@@ -19,7 +19,7 @@ zone_counts = st.integers(ZONES_MIN, ZONES_MAX)
 
 
 @given(vpcs, zone_counts)
-def test_subnets_lie_in_the_vpc_and_never_overlap(vpc: IPv4Network, zones: int):
+def test_subnets_lie_in_the_vpc_and_never_overlap(vpc: IPv4Network, zones: int) -> None:
     plan = plan_subnets(str(vpc), zones)
     subnets = [IPv4Network(cidr) for cidr in (*plan.public, *plan.private)]
     assert len(subnets) == 2 * zones
@@ -28,13 +28,13 @@ def test_subnets_lie_in_the_vpc_and_never_overlap(vpc: IPv4Network, zones: int):
 
 
 @given(vpcs, zone_counts)
-def test_a_balancer_fits_in_every_subnet(vpc: IPv4Network, zones: int):
+def test_a_balancer_fits_in_every_subnet(vpc: IPv4Network, zones: int) -> None:
     plan = plan_subnets(str(vpc), zones)
     assert all(IPv4Network(c).prefixlen <= 27 for c in (*plan.public, *plan.private))
 
 
 @given(vpcs, st.integers(ZONES_MIN, ZONES_MAX - 1))
-def test_a_zone_added_later_renumbers_nothing(vpc: IPv4Network, zones: int):
+def test_a_zone_added_later_renumbers_nothing(vpc: IPv4Network, zones: int) -> None:
     before, after = plan_subnets(str(vpc), zones), plan_subnets(str(vpc), zones + 1)
     assert after.public[:zones] == before.public
     assert after.private[:zones] == before.private
@@ -43,13 +43,13 @@ def test_a_zone_added_later_renumbers_nothing(vpc: IPv4Network, zones: int):
 @pytest.mark.parametrize(
     ("cidr", "zones"), [("10.0.0.0/15", 2), ("10.0.0.0/25", 2), ("10.0.0.0/16", 1)]
 )
-def test_a_plan_that_aws_would_refuse_is_refused(cidr: str, zones: int):
+def test_a_plan_that_aws_would_refuse_is_refused(cidr: str, zones: int) -> None:
     with pytest.raises(ValueError, match="not between"):
         plan_subnets(cidr, zones)
 
 
 @given(st.sampled_from(sorted(fargate.MEMORY_MIB)), st.integers(0, 130_000))
-def test_the_smallest_memory_is_sold_and_enough(cpu: int, at_least: int):
+def test_the_smallest_memory_is_sold_and_enough(cpu: int, at_least: int) -> None:
     memory = fargate.smallest_memory_mib(cpu, at_least)
     if memory is None:
         assert at_least > fargate.MEMORY_MIB[cpu][-1]
@@ -59,14 +59,16 @@ def test_the_smallest_memory_is_sold_and_enough(cpu: int, at_least: int):
 
 
 @given(st.integers(1, 90))
-def test_a_disk_holds_two_of_the_largest_artifact_and_fargate_sells_it(gib: int):
+def test_a_disk_holds_two_of_the_largest_artifact_and_fargate_sells_it(gib: int) -> None:
     disk = fargate.ephemeral_gib(gib)
     assert disk - fargate.EPHEMERAL_GIB_FREE == 2 * gib
     assert fargate.EPHEMERAL_GIB_MIN <= disk <= fargate.EPHEMERAL_GIB_MAX
 
 
 @given(st.integers(1, 66))
-def test_the_balancer_gives_up_before_the_server_and_a_leaving_task_has_the_same_time(minutes: int):
+def test_the_balancer_gives_up_before_the_server_and_a_leaving_task_has_the_same_time(
+    minutes: int,
+) -> None:
     t = timeouts_for(minutes)
     assert 60 <= t.idle_seconds <= 4000
     assert t.idle_seconds >= minutes * 60
@@ -75,17 +77,17 @@ def test_the_balancer_gives_up_before_the_server_and_a_leaving_task_has_the_same
     assert t.graceful_seconds < t.stop_seconds <= 120
 
 
-def test_the_smallest_database_holds_one_small_server_during_a_deployment():
+def test_the_smallest_database_holds_one_small_server_during_a_deployment() -> None:
     assert database.wanted_connections(tasks=1, workers=1) == 60
     assert database.usable_connections("db.t4g.micro") == 72
 
 
-def test_no_database_holds_more_than_postgresql_is_set_to():
+def test_no_database_holds_more_than_postgresql_is_set_to() -> None:
     assert database.usable_connections("db.r7g.4xlarge") == 4995
 
 
 @given(st.integers(1, 4995), st.sampled_from(sorted(database.MEMORY_GIB)))
-def test_the_class_that_is_advised_holds_what_is_wanted(connections: int, like: str):
+def test_the_class_that_is_advised_holds_what_is_wanted(connections: int, like: str) -> None:
     advised = database.smallest_class_for(connections, like)
     if advised is not None:
         assert database.usable_connections(advised) >= connections

@@ -229,8 +229,9 @@ def _connections(s: "Settings") -> Iterator[str]:
     if wanted > held:
         larger = database.smallest_class_for(wanted, s.database_instance_class)
         do = f"write {larger}" if larger else "write a larger class"
+        tasks = _counted(s.tracking_tasks, "tracking task")
         yield (
-            f"database_instance_class: {s.database_instance_class} holds {held} connections, but "
-            f"{_counted(s.tracking_tasks, 'tracking task')} with {_counted(workers, 'worker')} each "
+            f"database_instance_class: {s.database_instance_class} holds {held} connections, "
+            f"but {tasks} with {_counted(workers, 'worker')} each "
             f"may open {wanted} during a deployment; {do}, or fewer tracking_tasks or workers."
         )

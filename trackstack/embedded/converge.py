@@ -21,7 +21,7 @@ from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded import monitor, programs, supervisor, wire
 from trackstack.embedded.errors import ConvergeError, ProgramError
 from trackstack.embedded.host import LiveHost, PreviewHost, StackAnswers, region_of
-from trackstack.embedded.project import Configuration, Project
+from trackstack.embedded.project import Configuration, Project, secret_variable
 from trackstack.embedded.record import Recording, Registered
 from trackstack.embedded.standins import CATALOGUE, STAND_INS, database, translate
 from trackstack.embedded.standins.base import Plan
@@ -185,7 +185,7 @@ def up(
     """
     if configuration.missing:
         names = ", ".join(configuration.missing)
-        variable = "TRACKSTACK_SECRET_" + configuration.missing[0].upper()
+        variable = secret_variable(configuration.missing[0])
         raise ProgramError(
             f"The stack file holds encrypted values that this machine can't read: {names}. Give"
             f" each by its variable ({variable}=…) or in the owner-only file of --secrets."

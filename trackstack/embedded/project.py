@@ -97,8 +97,7 @@ class Project:
                 continue
             secret_keys.append(key)
             short = key.rpartition(":")[2]
-            variable = "TRACKSTACK_SECRET_" + short.upper().replace("-", "_")
-            plain = os.environ.get(variable, told.get(short, told.get(key)))
+            plain = os.environ.get(secret_variable(short), told.get(short, told.get(key)))
             if plain is None:
                 missing.append(short)
             values[key] = UNKNOWN_STRING if plain is None else plain
@@ -132,6 +131,11 @@ class Project:
         near = difflib.get_close_matches(stack, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         return f"There is no stack {stack!r}; the stacks here are {', '.join(known)}.{hint}"
+
+
+def secret_variable(key: str) -> str:
+    """The environment variable that may hold the plain value of an encrypted key."""
+    return "TRACKSTACK_SECRET_" + key.upper().replace("-", "_")
 
 
 def _yaml(file: Path) -> dict[str, Any]:

@@ -98,5 +98,7 @@ class ProcessSpec:
         made = kinds[ready.pop("kind")](
             **{k: tuple(v) if isinstance(v, list) else v for k, v in ready.items()}
         )
-        rest: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "ready"}
+        rest: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "ready"
+        }
         return ProcessSpec(ready=made, **rest)

@@ -1,0 +1,78 @@
+"""A component or the whole platform, declared in this process against the product's own monitor."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from infra.platform import Platform
+from trackstack.core.settings import Settings
+from trackstack.embedded.host import PreviewHost, StackAnswers
+from trackstack.embedded.monitor import record
+from trackstack.embedded.record import Recording, Registered
+
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/trackstack@sha256:" + "0" * 64
+
+
+class NoLookUps(StackAnswers):
+    """A component is handed its facts: one that asks for more fails."""
+
+    def look_up(self, token: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
+        pytest.fail(f"looked up {token} with {args}")
+
+
+class Declared:
+    """A recording with the questions that tests ask of it."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+
+    def all(self, kind: str) -> list[Registered]:
+        """The resources whose type ends so, such as ``s3/bucket:Bucket`` or ``:Bucket``."""
+        return [r for r in self.recording.resources if r.type.endswith(kind)]
+
+    def one(self, kind: str, name: str = "") -> Registered:
+        found = [r for r in self.all(kind) if not name or r.name == name]
+        assert len(found) == 1, [r.name for r in self.all(kind)]
+        return found[0]
+
+    def made(self) -> list[str]:
+        """Names of everything that a provider would make."""
+        return [r.name for r in self.recording.resources if r.custom and "providers" not in r.type]
+
+    def outputs(self, kind: str) -> Mapping[str, Any]:
+        """What the one component of this type registered."""
+        return self.recording.component_outputs[self.one(f":{kind}").urn]
+
+    def policy(self, resource: Registered, key: str = "policy") -> list[dict[str, Any]]:
+        document: list[dict[str, Any]] = json.loads(resource.inputs[key])["Statement"]
+        return document
+
+    def containers(self, name: str) -> dict[str, dict[str, Any]]:
+        task = self.one(":TaskDefinition", name)
+        return {c["name"]: c for c in json.loads(task.inputs["containerDefinitions"])}
+
+
+@pytest.fixture
+def declare() -> Callable[[Callable[[], object]], Declared]:
+    """Declare components without any way to look something up."""
+
+    def run(program: Callable[[], object]) -> Declared:
+        return Declared(record(lambda: program() and None, NoLookUps(PreviewHost())))
+
+    return run
+
+
+@pytest.fixture
+def platform() -> Callable[..., Declared]:
+    """Declare the whole platform with some settings: ``platform(internal="false", ...)``."""
+
+    def run(**raw: str) -> Declared:
+        def program() -> None:
+            Platform(Settings.from_config({"image": IMAGE, **raw}, "test")).export()
+
+        config = {f"mlflow-platform:{key}": value for key, value in raw.items()}
+        return Declared(record(program, StackAnswers(PreviewHost()), config=config))
+
+    return run

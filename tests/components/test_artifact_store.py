@@ -1,0 +1,89 @@
+import json
+
+from components.artifact_store import ArtifactStore
+from trackstack.embedded.record import Secret
+
+
+def store(declare, **more: object):
+    return declare(lambda: ArtifactStore("runs", {"region": "us-east-1", **more}))
+
+
+def test_destroying_the_stack_keeps_the_runs_unless_asked(declare) -> None:
+    bucket = store(declare).one(":Bucket")
+    assert bucket.options.protect
+    assert not bucket.inputs["forceDestroy"]
+
+    bucket = store(declare, expendable=True).one(":Bucket")
+    assert not bucket.options.protect
+    assert bucket.inputs["forceDestroy"]
+
+
+def test_an_overwritten_artifact_can_be_brought_back(declare) -> None:
+    declared = store(declare, noncurrent_days=90)
+    assert declared.one(":BucketVersioning").inputs["versioningConfiguration"] == {
+        "status": "Enabled"
+    }
+    rules = {r["id"]: r for r in declared.one(":BucketLifecycleConfiguration").inputs["rules"]}
+    assert rules["noncurrent-versions"]["noncurrentVersionExpiration"] == {"noncurrentDays": 90}
+    assert rules["abandoned-uploads"]["abortIncompleteMultipartUpload"] == {
+        "daysAfterInitiation": 7
+    }
+
+
+def test_nobody_reaches_the_bucket_in_the_clear_or_in_public(declare) -> None:
+    declared = store(declare)
+    assert all(
+        declared.one(":BucketPublicAccessBlock").inputs[key]
+        for key in (
+            "blockPublicAcls",
+            "blockPublicPolicy",
+            "ignorePublicAcls",
+            "restrictPublicBuckets",
+        )
+    )
+    statements = declared.policy(declared.one(":BucketPolicy"))
+    assert {s["Effect"] for s in statements} == {"Deny"}
+    assert {"Bool": {"aws:SecureTransport": "false"}} in [s["Condition"] for s in statements]
+    assert declared.one(":BucketOwnershipControls").inputs["rule"] == {
+        "objectOwnership": "BucketOwnerEnforced"
+    }
+
+
+def test_artifacts_are_encrypted_by_the_bucket_and_not_by_each_upload(declare) -> None:
+    declared = store(declare)
+    (rule,) = declared.one(":BucketServerSideEncryptionConfiguration").inputs["rules"]
+    assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
+
+
+def test_the_destination_is_the_own_bucket_and_the_prefix(declare) -> None:
+    declared = store(declare, prefix="team/runs")
+    outputs = declared.outputs("ArtifactStore")
+    bucket = declared.one(":Bucket").outputs["bucket"]
+    assert outputs["destination"] == f"s3://{bucket}/team/runs"
+    assert outputs["bucket_arn"] == f"arn:aws:s3:::{bucket}"
+    assert outputs["endpoint_url"] == outputs["credentials_secret_arn"] == ""
+
+
+def test_an_existing_bucket_is_left_as_it_is(declare) -> None:
+    declared = store(declare, existing_bucket="theirs")
+    assert declared.made() == []
+    assert declared.outputs("ArtifactStore")["bucket_arn"] == "arn:aws:s3:::theirs"
+    assert declared.outputs("ArtifactStore")["destination"] == "s3://theirs/runs"
+
+
+def test_credentials_of_another_server_go_into_a_secret_and_stay_one(declare) -> None:
+    endpoint = {
+        "url": "https://minio.example.com:9000",
+        "access_key_id": "AK",
+        "secret_access_key": "SK",
+    }
+    declared = store(declare, existing_bucket="theirs", endpoint=endpoint)
+    version = declared.one(":SecretVersion")
+    kept = version.inputs["secretString"]
+    assert isinstance(kept, Secret)
+    assert json.loads(kept.value) == {"access_key_id": "AK", "secret_access_key": "SK"}
+    outputs = declared.outputs("ArtifactStore")
+    assert outputs["bucket_arn"] == ""
+    assert outputs["endpoint_url"] == "https://minio.example.com:9000"
+    secret = declared.one(":Secret")
+    assert outputs["credentials_secret_arn"] in {secret.outputs["arn"], secret.id}

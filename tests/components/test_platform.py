@@ -1,0 +1,179 @@
+"""The whole program: what is wired, looked up, tagged and promised."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.settings import read_settings
+from trackstack.core.outputs import OUTPUT_NAMES
+from trackstack.embedded.host import PreviewHost, StackAnswers
+from trackstack.embedded.monitor import record
+
+DOMAIN = {
+    "internal": "false",
+    "tls": "domain",
+    "domain": "mlflow.example.com",
+    "hosted_zone": "example.com",
+    "allowed_cidrs": '["198.51.100.0/24"]',
+}
+EXISTING = {
+    "vpc_id": "vpc-0123456789abcdef0",
+    "egress": "nat",
+    "private_subnet_ids": '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]',
+}
+
+
+def test_the_outputs_are_the_promised_ones(platform) -> None:
+    outputs = platform(**DOMAIN).recording.outputs
+    assert set(outputs) == set(OUTPUT_NAMES)
+    assert outputs["tracking_uri"] == "https://mlflow.example.com"
+    assert outputs["client_environment"] == {"MLFLOW_TRACKING_URI": "https://mlflow.example.com"}
+    assert set(outputs["services"]) == {"tracking", "artifacts"}
+
+
+def test_clients_read_the_uri_and_the_certificate_under_a_name_they_can_guess(platform) -> None:
+    parameter = platform(**DOMAIN).one("ssm/parameter:Parameter")
+    assert parameter.inputs["name"] == "/mlflow-platform/test/client"
+    assert parameter.inputs["type"] == "String"
+    # The provider keeps every parameter's value secret.
+    assert json.loads(parameter.inputs["value"].value) == {
+        "MLFLOW_TRACKING_URI": "https://mlflow.example.com",
+        "certificate": "",
+    }
+
+
+def test_everything_on_aws_goes_through_the_tagged_provider(platform) -> None:
+    declared = platform(owner="ml-platform", tags='{"cost-center": "42"}')
+    provider = declared.one("pulumi:providers:aws")
+    assert json.loads(provider.inputs["defaultTags"]) == {
+        "tags": {
+            "project": "mlflow-platform",
+            "stack": "test",
+            "owner": "ml-platform",
+            "cost-center": "42",
+        }
+    }
+    for resource in declared.recording.resources:
+        if resource.type.startswith("aws:"):
+            assert resource.options.provider.startswith(provider.urn), resource.name
+
+
+def test_the_provider_is_bound_to_its_region_account_and_role(platform) -> None:
+    role = "arn:aws:iam::123456789012:role/deployer"
+    provider = platform(
+        region="eu-central-1", account_ids='["123456789012"]', assume_role=role
+    ).one("pulumi:providers:aws")
+    assert provider.inputs["region"] == "eu-central-1"
+    assert json.loads(provider.inputs["allowedAccountIds"]) == ["123456789012"]
+    assert json.loads(provider.inputs["assumeRoles"]) == [{"roleArn": role}]
+
+
+def test_inside_the_vpc_may_connect_where_nobody_was_named(platform) -> None:
+    rule = platform(vpc_cidr="10.50.0.0/16").one(
+        "GroupIngressRule", "mlflow-door-from-10.50.0.0-16"
+    )
+    assert rule.inputs["cidrIpv4"] == "10.50.0.0/16"
+
+
+def test_an_existing_vpc_is_asked_for_its_range(platform) -> None:
+    declared = platform(**EXISTING)
+    assert declared.all(":Vpc") == []
+    assert "aws:ec2/getVpc:getVpc" in [token for token, _ in declared.recording.invokes]
+
+
+def test_a_balancer_stands_in_public_subnets_only_when_the_internet_may_come(platform) -> None:
+    def subnets(**raw: str) -> tuple[list[str], Any]:
+        declared = platform(**raw)
+        outputs = declared.outputs("Network")
+        return declared.one(":LoadBalancer").inputs["subnets"], outputs
+
+    inside, outputs = subnets()
+    assert inside == outputs["private_subnet_ids"]
+    outside, outputs = subnets(internal="false", allowed_cidrs='["198.51.100.0/24"]')
+    assert outside == outputs["public_subnet_ids"]
+
+
+def test_expendable_lets_everything_go_and_nothing_else_does(platform) -> None:
+    assert sorted(r.name for r in platform().recording.resources if r.options.protect) == [
+        "mlflow-artifacts-bucket",
+        "mlflow-backend-postgres",
+    ]
+    assert not any(r.options.protect for r in platform(expendable="true").recording.resources)
+
+
+def test_a_foreign_store_needs_no_bucket_of_ours(platform) -> None:
+    declared = platform(
+        artifact_endpoint="http://minio.internal:9000",
+        artifact_bucket="runs",
+        artifact_access_key_id="AKVALUE",
+        artifact_secret_access_key="SKVALUE",
+    )
+    assert declared.all("s3/bucket:Bucket") == []
+    assert "AKVALUE" not in repr(declared.recording.resources)
+    assert "SKVALUE" not in repr(declared.recording.outputs)
+
+
+@pytest.mark.parametrize("raw", [{}, DOMAIN, EXISTING], ids=["default", "domain", "existing"])
+def test_names_fit_where_aws_is_short_of_room(platform, raw: dict[str, str]) -> None:
+    declared = platform(**raw)
+    for kind, most in ((":LoadBalancer", 32), (":TargetGroup", 32), ("iam/role:Role", 64)):
+        for resource in declared.all(kind):
+            assert len(resource.name) + len("-1234567") <= most, resource.name
+
+
+COMPONENTS = {
+    "ArtifactStore",
+    "BackendStore",
+    "ClientAccess",
+    "FrontDoor",
+    "Network",
+    "TrackingServer",
+}
+
+
+def test_every_component_registers_the_outputs_it_annotates(platform) -> None:
+    from components import (  # noqa: PLC0415 - the modules are the subject
+        artifact_store,
+        backend_store,
+        client_access,
+        front_door,
+        network,
+        tracking_server,
+    )
+
+    declared = platform(**DOMAIN)
+    modules = (artifact_store, backend_store, client_access, front_door, network, tracking_server)
+    classes = {n: vars(m)[n] for m in modules for n in COMPONENTS if n in vars(m)}
+    assert set(classes) == COMPONENTS
+    for name, cls in classes.items():
+        assert set(declared.outputs(name)) == set(cls.__annotations__), name
+
+
+def test_every_child_is_named_after_its_component(platform) -> None:
+    declared = platform(**DOMAIN)
+    components = {
+        r.urn: r.name for r in declared.recording.resources if r.type.startswith("trackstack:")
+    }
+    for resource in declared.recording.resources:
+        if resource.parent in components:
+            assert resource.name.startswith(f"{components[resource.parent]}-")
+        elif resource.custom:
+            assert resource.type == "pulumi:providers:aws"
+
+
+def run_settings(config: dict[str, str]) -> None:
+    program: Callable[[], None] = lambda: read_settings() and None  # noqa: E731
+    record(program, StackAnswers(PreviewHost()), config=config, stack="dev")
+
+
+def test_a_wrong_stack_file_ends_the_program_with_its_sentences() -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        run_settings({"mlflow-platform:zonse": "3", "aws:region": "us-east-1"})
+    assert str(caught.value).splitlines() == [
+        "zonse: there is no such setting; did you mean zones?",
+        "image: missing; write the image by digest: "
+        "registry/repository@sha256:<64 hexadecimal digits>.",
+    ]
