@@ -40,7 +40,10 @@ class BackendStoreArgs(TypedDict):
 
 
 class BackendStore(pulumi.ComponentResource):
-    """An encrypted, backed-up PostgreSQL that only TLS and named security groups reach."""
+    """An encrypted, backed-up PostgreSQL that only TLS and named security groups reach.
+
+    A change that interrupts it (class, major version) waits for AWS's maintenance window.
+    """
 
     endpoint: Output[str]
     """``host:port``."""
@@ -77,7 +80,9 @@ class BackendStore(pulumi.ComponentResource):
             f"{name}-tls-only",
             family=f"postgres{major}",
             description="Refuses connections without TLS",
-            parameters=[{"name": "rds.force_ssl", "value": "1", "apply_method": "immediate"}],
+            # From PostgreSQL 15 on this is RDS's default, with this method: another one would be a
+            # difference in every preview. The group is there before the instance first starts.
+            parameters=[{"name": "rds.force_ssl", "value": "1", "apply_method": "pending-reboot"}],
             opts=child,
         )
         # A snapshot's name is taken for ever: destroying a second stack would fail on it.

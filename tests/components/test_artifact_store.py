@@ -1,25 +1,27 @@
 import json
+from typing import Any
 
 from components.artifact_store import ArtifactStore
+from tests.components.recorder import Declared, declare
 from trackstack.embedded.record import Secret
 
 
-def store(declare, **more: object):
+def store(**more: Any) -> Declared:
     return declare(lambda: ArtifactStore("runs", {"region": "us-east-1", **more}))
 
 
-def test_destroying_the_stack_keeps_the_runs_unless_asked(declare) -> None:
-    bucket = store(declare).one(":Bucket")
+def test_destroying_the_stack_keeps_the_runs_unless_asked() -> None:
+    bucket = store().one(":Bucket")
     assert bucket.options.protect
     assert not bucket.inputs["forceDestroy"]
 
-    bucket = store(declare, expendable=True).one(":Bucket")
+    bucket = store(expendable=True).one(":Bucket")
     assert not bucket.options.protect
     assert bucket.inputs["forceDestroy"]
 
 
-def test_an_overwritten_artifact_can_be_brought_back(declare) -> None:
-    declared = store(declare, noncurrent_days=90)
+def test_an_overwritten_artifact_can_be_brought_back() -> None:
+    declared = store(noncurrent_days=90)
     assert declared.one(":BucketVersioning").inputs["versioningConfiguration"] == {
         "status": "Enabled"
     }
@@ -30,8 +32,8 @@ def test_an_overwritten_artifact_can_be_brought_back(declare) -> None:
     }
 
 
-def test_nobody_reaches_the_bucket_in_the_clear_or_in_public(declare) -> None:
-    declared = store(declare)
+def test_nobody_reaches_the_bucket_in_the_clear_or_in_public() -> None:
+    declared = store()
     assert all(
         declared.one(":BucketPublicAccessBlock").inputs[key]
         for key in (
@@ -49,14 +51,14 @@ def test_nobody_reaches_the_bucket_in_the_clear_or_in_public(declare) -> None:
     }
 
 
-def test_artifacts_are_encrypted_by_the_bucket_and_not_by_each_upload(declare) -> None:
-    declared = store(declare)
+def test_artifacts_are_encrypted_by_the_bucket_and_not_by_each_upload() -> None:
+    declared = store()
     (rule,) = declared.one(":BucketServerSideEncryptionConfiguration").inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
 
 
-def test_the_destination_is_the_own_bucket_and_the_prefix(declare) -> None:
-    declared = store(declare, prefix="team/runs")
+def test_the_destination_is_the_own_bucket_and_the_prefix() -> None:
+    declared = store(prefix="team/runs")
     outputs = declared.outputs("ArtifactStore")
     bucket = declared.one(":Bucket").outputs["bucket"]
     assert outputs["destination"] == f"s3://{bucket}/team/runs"
@@ -64,20 +66,20 @@ def test_the_destination_is_the_own_bucket_and_the_prefix(declare) -> None:
     assert outputs["endpoint_url"] == outputs["credentials_secret_arn"] == ""
 
 
-def test_an_existing_bucket_is_left_as_it_is(declare) -> None:
-    declared = store(declare, existing_bucket="theirs")
+def test_an_existing_bucket_is_left_as_it_is() -> None:
+    declared = store(existing_bucket="theirs")
     assert declared.made() == []
     assert declared.outputs("ArtifactStore")["bucket_arn"] == "arn:aws:s3:::theirs"
     assert declared.outputs("ArtifactStore")["destination"] == "s3://theirs/runs"
 
 
-def test_credentials_of_another_server_go_into_a_secret_and_stay_one(declare) -> None:
+def test_credentials_of_another_server_go_into_a_secret_and_stay_one() -> None:
     endpoint = {
         "url": "https://minio.example.com:9000",
         "access_key_id": "AK",
         "secret_access_key": "SK",
     }
-    declared = store(declare, existing_bucket="theirs", endpoint=endpoint)
+    declared = store(existing_bucket="theirs", endpoint=endpoint)
     version = declared.one(":SecretVersion")
     kept = version.inputs["secretString"]
     assert isinstance(kept, Secret)

@@ -1,8 +1,10 @@
 import json
+from typing import Any
 
 import pytest
 
 from components.network import Network, NetworkArgs
+from tests.components.recorder import Declared, declare
 
 BUCKET = "arn:aws:s3:::runs"
 
@@ -12,12 +14,12 @@ def args(**more: object) -> NetworkArgs:
     return {**base, **more}  # type: ignore[typeddict-item]
 
 
-def network(declare, **more: object):
+def network(**more: Any) -> Declared:
     return declare(lambda: Network("net", args(**more)))
 
 
-def test_every_zone_has_a_public_and_a_private_subnet(declare) -> None:
-    subnets = network(declare).all(":Subnet")
+def test_every_zone_has_a_public_and_a_private_subnet() -> None:
+    subnets = network().all(":Subnet")
     assert {(s.name, s.inputs["availabilityZone"]) for s in subnets} == {
         ("net-public-1", "us-east-1a"),
         ("net-private-1", "us-east-1a"),
@@ -27,32 +29,32 @@ def test_every_zone_has_a_public_and_a_private_subnet(declare) -> None:
     assert len({s.inputs["cidrBlock"] for s in subnets}) == 4
 
 
-def test_a_list_of_zones_that_changes_moves_no_subnet(declare) -> None:
-    for subnet in network(declare).all(":Subnet"):
+def test_a_list_of_zones_that_changes_moves_no_subnet() -> None:
+    for subnet in network().all(":Subnet"):
         assert subnet.options.ignore_changes == ("availabilityZone",)
 
 
-def test_the_default_security_group_lets_nothing_through(declare) -> None:
-    group = network(declare).one(":DefaultSecurityGroup")
+def test_the_default_security_group_lets_nothing_through() -> None:
+    group = network().one(":DefaultSecurityGroup")
     assert group.inputs["ingress"] == []
     assert group.inputs["egress"] == []
 
 
-def test_by_default_tasks_get_out_by_their_own_address_and_no_gateway_is_paid(declare) -> None:
-    declared = network(declare)
+def test_by_default_tasks_get_out_by_their_own_address_and_no_gateway_is_paid() -> None:
+    declared = network()
     outputs = declared.outputs("Network")
     assert declared.all(":NatGateway") == []
     assert outputs["assign_public_ip"] is True
     assert outputs["task_subnet_ids"] == outputs["public_subnet_ids"]
 
 
-def test_private_subnets_have_no_way_out_unless_there_is_a_nat(declare) -> None:
-    assert [r.name for r in network(declare).all(":Route")] == ["net-public-out"]
+def test_private_subnets_have_no_way_out_unless_there_is_a_nat() -> None:
+    assert [r.name for r in network().all(":Route")] == ["net-public-out"]
 
 
 @pytest.mark.parametrize(("egress", "gateways"), [("nat", 1), ("nat_per_zone", 2)])
-def test_behind_a_nat_tasks_are_private(declare, egress: str, gateways: int) -> None:
-    declared = network(declare, egress=egress)
+def test_behind_a_nat_tasks_are_private(egress: str, gateways: int) -> None:
+    declared = network(egress=egress)
     outputs = declared.outputs("Network")
     assert len(declared.all(":NatGateway")) == gateways
     assert outputs["assign_public_ip"] is False
@@ -62,14 +64,14 @@ def test_behind_a_nat_tasks_are_private(declare, egress: str, gateways: int) -> 
     assert len({r.inputs["natGatewayId"] for r in ways}) == gateways
 
 
-def test_a_nat_waits_for_the_way_out(declare) -> None:
-    declared = network(declare, egress="nat")
+def test_a_nat_waits_for_the_way_out() -> None:
+    declared = network(egress="nat")
     way_out = declared.one(":Route", "net-public-out").urn
     assert way_out in declared.one(":NatGateway").dependencies
 
 
-def test_artifacts_reach_s3_from_every_subnet_without_a_gateway_that_bills_them(declare) -> None:
-    declared = network(declare, artifact_bucket_arn=BUCKET)
+def test_artifacts_reach_s3_from_every_subnet_without_a_gateway_that_bills_them() -> None:
+    declared = network(artifact_bucket_arn=BUCKET)
     endpoint = declared.one(":VpcEndpoint")
     assert endpoint.inputs["vpcEndpointType"] == "Gateway"
     assert endpoint.inputs["serviceName"] == "com.amazonaws.us-east-1.s3"
@@ -80,7 +82,7 @@ def test_artifacts_reach_s3_from_every_subnet_without_a_gateway_that_bills_them(
 
 
 @pytest.mark.parametrize("egress", ["public", "nat"])
-def test_an_existing_vpc_is_used_and_nothing_is_made(declare, egress: str) -> None:
+def test_an_existing_vpc_is_used_and_nothing_is_made(egress: str) -> None:
     existing = {
         "vpc_id": "vpc-1",
         "public_subnet_ids": ["subnet-1", "subnet-2"],

@@ -8,6 +8,7 @@ import pulumi
 import pytest
 
 from infra.settings import read_settings
+from tests.components.recorder import platform
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.host import PreviewHost, StackAnswers
 from trackstack.embedded.monitor import record
@@ -26,7 +27,7 @@ EXISTING = {
 }
 
 
-def test_the_outputs_are_the_promised_ones(platform) -> None:
+def test_the_outputs_are_the_promised_ones() -> None:
     outputs = platform(**DOMAIN).recording.outputs
     assert set(outputs) == set(OUTPUT_NAMES)
     assert outputs["tracking_uri"] == "https://mlflow.example.com"
@@ -34,7 +35,7 @@ def test_the_outputs_are_the_promised_ones(platform) -> None:
     assert set(outputs["services"]) == {"tracking", "artifacts"}
 
 
-def test_clients_read_the_uri_and_the_certificate_under_a_name_they_can_guess(platform) -> None:
+def test_clients_read_the_uri_and_the_certificate_under_a_name_they_can_guess() -> None:
     parameter = platform(**DOMAIN).one("ssm/parameter:Parameter")
     assert parameter.inputs["name"] == "/mlflow-platform/test/client"
     assert parameter.inputs["type"] == "String"
@@ -45,7 +46,7 @@ def test_clients_read_the_uri_and_the_certificate_under_a_name_they_can_guess(pl
     }
 
 
-def test_everything_on_aws_goes_through_the_tagged_provider(platform) -> None:
+def test_everything_on_aws_goes_through_the_tagged_provider() -> None:
     declared = platform(owner="ml-platform", tags='{"cost-center": "42"}')
     provider = declared.one("pulumi:providers:aws")
     assert json.loads(provider.inputs["defaultTags"]) == {
@@ -61,7 +62,7 @@ def test_everything_on_aws_goes_through_the_tagged_provider(platform) -> None:
             assert resource.options.provider.startswith(provider.urn), resource.name
 
 
-def test_the_provider_is_bound_to_its_region_account_and_role(platform) -> None:
+def test_the_provider_is_bound_to_its_region_account_and_role() -> None:
     role = "arn:aws:iam::123456789012:role/deployer"
     provider = platform(
         region="eu-central-1", account_ids='["123456789012"]', assume_role=role
@@ -71,20 +72,20 @@ def test_the_provider_is_bound_to_its_region_account_and_role(platform) -> None:
     assert json.loads(provider.inputs["assumeRoles"]) == [{"roleArn": role}]
 
 
-def test_inside_the_vpc_may_connect_where_nobody_was_named(platform) -> None:
+def test_inside_the_vpc_may_connect_where_nobody_was_named() -> None:
     rule = platform(vpc_cidr="10.50.0.0/16").one(
         "GroupIngressRule", "mlflow-door-from-10.50.0.0-16"
     )
     assert rule.inputs["cidrIpv4"] == "10.50.0.0/16"
 
 
-def test_an_existing_vpc_is_asked_for_its_range(platform) -> None:
+def test_an_existing_vpc_is_asked_for_its_range() -> None:
     declared = platform(**EXISTING)
     assert declared.all(":Vpc") == []
     assert "aws:ec2/getVpc:getVpc" in [token for token, _ in declared.recording.invokes]
 
 
-def test_a_balancer_stands_in_public_subnets_only_when_the_internet_may_come(platform) -> None:
+def test_a_balancer_stands_in_public_subnets_only_when_the_internet_may_come() -> None:
     def subnets(**raw: str) -> tuple[list[str], Any]:
         declared = platform(**raw)
         outputs = declared.outputs("Network")
@@ -96,7 +97,7 @@ def test_a_balancer_stands_in_public_subnets_only_when_the_internet_may_come(pla
     assert outside == outputs["public_subnet_ids"]
 
 
-def test_expendable_lets_everything_go_and_nothing_else_does(platform) -> None:
+def test_expendable_lets_everything_go_and_nothing_else_does() -> None:
     assert sorted(r.name for r in platform().recording.resources if r.options.protect) == [
         "mlflow-artifacts-bucket",
         "mlflow-backend-postgres",
@@ -104,7 +105,7 @@ def test_expendable_lets_everything_go_and_nothing_else_does(platform) -> None:
     assert not any(r.options.protect for r in platform(expendable="true").recording.resources)
 
 
-def test_a_foreign_store_needs_no_bucket_of_ours(platform) -> None:
+def test_a_foreign_store_needs_no_bucket_of_ours() -> None:
     declared = platform(
         artifact_endpoint="http://minio.internal:9000",
         artifact_bucket="runs",
@@ -113,11 +114,13 @@ def test_a_foreign_store_needs_no_bucket_of_ours(platform) -> None:
     )
     assert declared.all("s3/bucket:Bucket") == []
     assert "AKVALUE" not in repr(declared.recording.resources)
+    (serve,) = declared.containers("mlflow-server-artifacts").values()
+    assert {s["name"] for s in serve["secrets"]} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert "SKVALUE" not in repr(declared.recording.outputs)
 
 
 @pytest.mark.parametrize("raw", [{}, DOMAIN, EXISTING], ids=["default", "domain", "existing"])
-def test_names_fit_where_aws_is_short_of_room(platform, raw: dict[str, str]) -> None:
+def test_names_fit_where_aws_is_short_of_room(raw: dict[str, str]) -> None:
     declared = platform(**raw)
     for kind, most in ((":LoadBalancer", 32), (":TargetGroup", 32), ("iam/role:Role", 64)):
         for resource in declared.all(kind):
@@ -134,7 +137,7 @@ COMPONENTS = {
 }
 
 
-def test_every_component_registers_the_outputs_it_annotates(platform) -> None:
+def test_every_component_registers_the_outputs_it_annotates() -> None:
     from components import (  # noqa: PLC0415 - the modules are the subject
         artifact_store,
         backend_store,
@@ -152,7 +155,7 @@ def test_every_component_registers_the_outputs_it_annotates(platform) -> None:
         assert set(declared.outputs(name)) == set(cls.__annotations__), name
 
 
-def test_every_child_is_named_after_its_component(platform) -> None:
+def test_every_child_is_named_after_its_component() -> None:
     declared = platform(**DOMAIN)
     components = {
         r.urn: r.name for r in declared.recording.resources if r.type.startswith("trackstack:")
@@ -172,8 +175,11 @@ def run_settings(config: dict[str, str]) -> None:
 def test_a_wrong_stack_file_ends_the_program_with_its_sentences() -> None:
     with pytest.raises(pulumi.RunError) as caught:
         run_settings({"mlflow-platform:zonse": "3", "aws:region": "us-east-1"})
-    assert str(caught.value).splitlines() == [
-        "zonse: there is no such setting; did you mean zones?",
-        "image: missing; write the image by digest: "
-        "registry/repository@sha256:<64 hexadecimal digits>.",
-    ]
+    unknown, missing = str(caught.value).splitlines()
+    assert unknown == "zonse: there is no such setting; did you mean zones?"
+    assert missing.startswith("image: missing; write the image by digest: ")
+
+
+def test_a_key_in_the_clear_is_refused_before_anything_is_declared() -> None:
+    with pytest.raises(pulumi.RunError, match="artifact_access_key_id: in the clear; `pulumi"):
+        run_settings({"mlflow-platform:artifact_access_key_id": "AKVALUE"})

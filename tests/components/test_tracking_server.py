@@ -1,6 +1,8 @@
 import json
+from typing import Any
 
 from components.tracking_server import TrackingServer
+from tests.components.recorder import Declared, declare
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/trackstack@sha256:" + "0" * 64
 BUCKET = "arn:aws:s3:::runs"
@@ -8,7 +10,7 @@ MASTER = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-1"
 SIZE = {"tasks": 2, "cpu": 1024, "memory_mib": 2048}
 
 
-def server(declare, **more: object):
+def server(**more: Any) -> Declared:
     base = {
         "image": IMAGE,
         "placement": {
@@ -52,7 +54,7 @@ FOREIGN = {
 }
 
 
-def grants(declared, name: str) -> set[str]:
+def grants(declared: Declared, name: str) -> set[str]:
     found = set()
     for statement in declared.policy(declared.one(":RolePolicy", name)):
         actions = statement["Action"]
@@ -60,8 +62,8 @@ def grants(declared, name: str) -> set[str]:
     return found
 
 
-def test_two_services_of_one_image(declare) -> None:
-    declared = server(declare)
+def test_two_services_of_one_image() -> None:
+    declared = server()
     services = {s.name: s for s in declared.all(":Service")}
     assert set(services) == {"mlflow-tracking", "mlflow-artifacts"}
     assert services["mlflow-tracking"].inputs["desiredCount"] == 2
@@ -71,22 +73,22 @@ def test_two_services_of_one_image(declare) -> None:
     assert set(declared.outputs("TrackingServer")["service_names"]) == {"tracking", "artifacts"}
 
 
-def test_each_service_joins_its_own_target_group(declare) -> None:
-    for service in server(declare).all(":Service"):
+def test_each_service_joins_its_own_target_group() -> None:
+    for service in server().all(":Service"):
         role = service.name.removeprefix("mlflow-")
         (target,) = service.inputs["loadBalancers"]
         assert target["targetGroupArn"] == f"arn:tg-{role}"
         assert (target["containerName"], target["containerPort"]) == ("serve", 5000)
 
 
-def test_the_migration_runs_before_tracking_and_nowhere_else(declare) -> None:
-    declared = server(declare)
+def test_the_migration_runs_before_tracking_and_nowhere_else() -> None:
+    declared = server()
     assert list(declared.containers("mlflow-tracking")) == ["migrate", "serve"]
     assert list(declared.containers("mlflow-artifacts")) == ["serve"]
 
 
-def test_tracking_may_do_what_it_does_and_nothing_more(declare) -> None:
-    declared = server(declare)
+def test_tracking_may_do_what_it_does_and_nothing_more() -> None:
+    declared = server()
     s3 = {
         "s3:ListBucket",
         "s3:GetObject",
@@ -99,16 +101,16 @@ def test_tracking_may_do_what_it_does_and_nothing_more(declare) -> None:
     assert grants(declared, "mlflow-artifacts-task") == s3
 
 
-def test_only_what_starts_tracking_reads_the_master_password(declare) -> None:
-    declared = server(declare)
+def test_only_what_starts_tracking_reads_the_master_password() -> None:
+    declared = server()
     assert "secretsmanager:GetSecretValue" in grants(declared, "mlflow-tracking-start")
     assert "secretsmanager:GetSecretValue" not in grants(declared, "mlflow-artifacts-start")
     for name in ("mlflow-tracking-task", "mlflow-artifacts-task"):
         assert "secretsmanager:GetSecretValue" not in grants(declared, name)
 
 
-def test_tasks_are_reached_by_the_balancer_and_the_database_by_tracking_alone(declare) -> None:
-    declared = server(declare)
+def test_tasks_are_reached_by_the_balancer_and_the_database_by_tracking_alone() -> None:
+    declared = server()
     groups = {g.id: g.name for g in declared.all(":SecurityGroup")}
     groups |= {"sg-door": "door", "sg-database": "database"}
     ways = {
@@ -126,8 +128,8 @@ def test_tasks_are_reached_by_the_balancer_and_the_database_by_tracking_alone(de
     }
 
 
-def test_what_goes_in_somewhere_may_come_out_there(declare) -> None:
-    declared = server(declare)
+def test_what_goes_in_somewhere_may_come_out_there() -> None:
+    declared = server()
     out = {
         (r.inputs["securityGroupId"], r.inputs["referencedSecurityGroupId"], r.inputs["toPort"])
         for r in declared.all("GroupEgressRule")
@@ -140,13 +142,13 @@ def test_what_goes_in_somewhere_may_come_out_there(declare) -> None:
     assert out == into
 
 
-def test_tasks_get_out_by_https_alone(declare) -> None:
-    rules = [r for r in server(declare).all("GroupEgressRule") if "cidrIpv4" in r.inputs]
+def test_tasks_get_out_by_https_alone() -> None:
+    rules = [r for r in server().all("GroupEgressRule") if "cidrIpv4" in r.inputs]
     assert {(r.inputs["fromPort"], r.inputs["toPort"]) for r in rules} == {(443, 443)}
 
 
-def test_a_foreign_store_adds_its_port_its_secret_and_no_permission(declare) -> None:
-    declared = server(declare, artifacts_at=FOREIGN)
+def test_a_foreign_store_adds_its_port_its_secret_and_no_permission() -> None:
+    declared = server(artifacts_at=FOREIGN)
     ports = {r.inputs["toPort"] for r in declared.all("GroupEgressRule") if "cidrIpv4" in r.inputs}
     assert ports == {443, 9000}
     assert grants(declared, "mlflow-tracking-task") == {"rds-db:connect"}
@@ -156,8 +158,8 @@ def test_a_foreign_store_adds_its_port_its_secret_and_no_permission(declare) -> 
     assert MASTER not in start
 
 
-def test_a_service_waits_for_its_permissions_and_ways(declare) -> None:
-    declared = server(declare)
+def test_a_service_waits_for_its_permissions_and_ways() -> None:
+    declared = server()
     for service in declared.all(":Service"):
         waits = set(service.dependencies)
         role = service.name.removeprefix("mlflow-")
@@ -167,8 +169,8 @@ def test_a_service_waits_for_its_permissions_and_ways(declare) -> None:
         assert declared.one("GroupEgressRule", f"mlflow-{role}-out-443").urn in waits
 
 
-def test_a_deployment_that_fails_goes_back_to_a_revision_that_is_still_there(declare) -> None:
-    declared = server(declare)
+def test_a_deployment_that_fails_goes_back_to_a_revision_that_is_still_there() -> None:
+    declared = server()
     for service in declared.all(":Service"):
         assert service.inputs["deploymentCircuitBreaker"] == {"enable": True, "rollback": True}
         assert service.inputs["deploymentMinimumHealthyPercent"] == 100
@@ -176,8 +178,8 @@ def test_a_deployment_that_fails_goes_back_to_a_revision_that_is_still_there(dec
         assert task.inputs["skipDestroy"] is True
 
 
-def test_a_task_has_the_size_and_the_disk_that_was_asked(declare) -> None:
-    declared = server(declare, largest_artifact_gib=20, architecture="x86_64")
+def test_a_task_has_the_size_and_the_disk_that_was_asked() -> None:
+    declared = server(largest_artifact_gib=20, architecture="x86_64")
     task = declared.one(":TaskDefinition", "mlflow-tracking")
     assert (task.inputs["cpu"], task.inputs["memory"]) == ("1024", "2048")
     assert task.inputs["ephemeralStorage"] == {"sizeInGib": 60}
@@ -185,9 +187,9 @@ def test_a_task_has_the_size_and_the_disk_that_was_asked(declare) -> None:
     assert task.inputs["networkMode"] == "awsvpc"
 
 
-def test_without_a_number_there_is_a_worker_for_each_whole_vcpu(declare) -> None:
+def test_without_a_number_there_is_a_worker_for_each_whole_vcpu() -> None:
     def workers(size: dict[str, int]) -> str:
-        serve = server(declare, tracking=size).containers("mlflow-tracking")["serve"]
+        serve = server(tracking=size).containers("mlflow-tracking")["serve"]
         return next(e["value"] for e in serve["environment"] if e["name"] == "MLFLOW_WORKERS")
 
     assert workers({"tasks": 1, "cpu": 512, "memory_mib": 1024}) == "1"
@@ -195,26 +197,26 @@ def test_without_a_number_there_is_a_worker_for_each_whole_vcpu(declare) -> None
     assert workers({"tasks": 1, "cpu": 4096, "memory_mib": 8192, "workers": 3}) == "3"
 
 
-def test_what_a_task_costs_can_be_told_by_its_tags(declare) -> None:
-    for service in server(declare).all(":Service"):
+def test_what_a_task_costs_can_be_told_by_its_tags() -> None:
+    for service in server().all(":Service"):
         assert service.inputs["propagateTags"] == "SERVICE"
         assert service.inputs["enableEcsManagedTags"] is True
 
 
-def test_the_log_does_not_grow_for_ever(declare) -> None:
-    assert server(declare).one(":LogGroup").inputs["retentionInDays"] == 30
+def test_the_log_does_not_grow_for_ever() -> None:
+    assert server().one(":LogGroup").inputs["retentionInDays"] == 30
 
 
-def test_a_boundary_holds_every_role(declare) -> None:
+def test_a_boundary_holds_every_role() -> None:
     boundary = "arn:aws:iam::123456789012:policy/boundary"
-    roles = server(declare, permissions_boundary=boundary).all("iam/role:Role")
+    roles = server(permissions_boundary=boundary).all("iam/role:Role")
     assert len(roles) == 4
     assert {r.inputs["permissionsBoundary"] for r in roles} == {boundary}
-    assert not any("permissionsBoundary" in r.inputs for r in server(declare).all("iam/role:Role"))
+    assert not any("permissionsBoundary" in r.inputs for r in server().all("iam/role:Role"))
 
 
-def test_no_secret_stands_in_a_task_definition(declare) -> None:
-    declared = server(declare, artifacts_at=FOREIGN)
+def test_no_secret_stands_in_a_task_definition() -> None:
+    declared = server(artifacts_at=FOREIGN)
     for task in declared.all(":TaskDefinition"):
         for container in json.loads(task.inputs["containerDefinitions"]):
             told = {e["name"] for e in container["environment"]}

@@ -1,15 +1,18 @@
 """A stack as a user has it: brought up, asked and taken down by the CLI, in a home of its own."""
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +30,14 @@ _FOREIGN = ("MLFLOW_", "TRACKSTACK_STACK", "TRACKSTACK_SECRET_", "AWS_", "PULUMI
 def clean_environment() -> dict[str, str]:
     """The environment of whoever runs the tests, without what would point elsewhere."""
     return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Two first ``up`` of different homes at the same moment choose the same free ports."""
+    with (Path(tempfile.gettempdir()) / "trackstack-tests-up.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass
@@ -59,9 +70,9 @@ class Stack:
     def up(self, *options: str) -> dict[str, Any]:
         """Bring it up; what ``up --json`` says."""
         self.__dict__.pop("outputs", None)
-        summary: dict[str, Any] = json.loads(
-            self.cli("up", "--stack", self.name, "--json", *options).stdout
-        )
+        with _one_at_a_time():
+            told = self.cli("up", "--stack", self.name, "--json", *options).stdout
+        summary: dict[str, Any] = json.loads(told)
         return summary
 
     def down(self) -> None:
@@ -180,4 +191,6 @@ def copy_of_the_program(folder: Path) -> Path:
 
 def program(name: str) -> str | None:
     """Path of a program beside the interpreter or on PATH."""
-    return shutil.which(name, path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"])))
+    return shutil.which(
+        name, path=os.pathsep.join((sysconfig.get_path("scripts"), os.environ["PATH"]))
+    )

@@ -77,9 +77,9 @@ def test_data_of_an_older_schema_is_not_touched_unless_this_very_upgrade_is_allo
     assert (code, err) == (
         3,
         (
-            f"This database holds data at schema revision {SCHEMA_OF_2_16}, and MLflow 3.17.2 needs"
-            f" {HEAD}: set `allow_schema_upgrade: {HEAD}` to upgrade it, after which older tasks can"
-            " no longer start; nothing was changed and the old tasks keep serving.\n"
+            f"This database holds data at schema revision {SCHEMA_OF_2_16}, and MLflow 3.17.2"
+            f" needs {HEAD}: set `allow_schema_upgrade: {HEAD}` to upgrade it, after which older tasks"
+            " can no longer start; nothing was changed and the old tasks keep serving.\n"
         ),
     )
     assert database.revision() == SCHEMA_OF_2_16
@@ -160,7 +160,10 @@ def test_a_creation_killed_after_its_first_tables_is_taken_up_by_the_next(
     assert (code, database.revision()) == (0, HEAD), err
 
 
-def test_the_role_is_nobody_special_and_owns_what_it_needs(migrated: Any) -> None:
+def test_the_role_is_nobody_special_and_owns_what_it_needs(database: Any, start: Any) -> None:
+    code, _, err = start("migrate", database.migrate_environment()).finish()
+    assert code == 0, err
+    migrated = database
     assert migrated.query(
         "SELECT rolsuper, rolcreaterole, rolcreatedb, rolcanlogin FROM pg_roles WHERE rolname = %s",
         migrated.user,
@@ -226,9 +229,9 @@ def test_every_missing_variable_is_named_at_once(start: Any) -> None:
         "",
         (
             "migrate can't start with this environment: it lacks PGHOST, PGDATABASE, PGUSER,"
-            " TRACKSTACK_DATABASE_MASTER_USER, TRACKSTACK_DATABASE_MASTER_PASSWORD; PGPORT must be a"
-            " whole number above 0, it is 'x'; TRACKSTACK_DATABASE_AUTH must be iam or password, it is"
-            " 'md5'.\n"
+            " TRACKSTACK_DATABASE_MASTER_USER, TRACKSTACK_DATABASE_MASTER_PASSWORD; PGPORT must be"
+            " a whole number above 0, it is 'x'; TRACKSTACK_DATABASE_AUTH must be iam or password,"
+            " it is 'md5'.\n"
         ),
     )
 

@@ -19,20 +19,14 @@ pytestmark = pytest.mark.live
 SEARCH = ("POST", "/api/2.0/mlflow/experiments/search", {"max_results": 5})
 
 
-@pytest.fixture
-def server(migrated: Any, start: Any) -> Any:
-    command = start("serve", migrated.environment())
-    command.wait_until_healthy()
-    return command
-
-
 def test_the_stack_of_processes_is_two_and_the_first_stays_small(server: Any) -> None:
     first, mlflow = server.tree()  # no third one that only waits
     assert first.memory_info().rss < 30 * 2**20
     assert mlflow.cmdline()[1:3] == ["-m", "trackstack.server.web"]
 
 
-def test_mlflow_gets_no_secret_and_the_driver_by_name(server: Any, migrated: Any) -> None:
+def test_mlflow_gets_no_secret_and_the_driver_by_name(server: Any, migrated_for_all: Any) -> None:
+    migrated = migrated_for_all
     for process in server.tree()[1:]:
         environment = process.environ()
         assert "TRACKSTACK_DATABASE_PASSWORD" not in environment
@@ -44,8 +38,9 @@ def test_mlflow_gets_no_secret_and_the_driver_by_name(server: Any, migrated: Any
 
 
 def test_the_password_file_is_for_its_owner_only_and_opens_the_database(
-    server: Any, migrated: Any
+    server: Any, migrated_for_all: Any
 ) -> None:
+    migrated = migrated_for_all
     file = server.folder / "run" / "pgpass"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert file.read_text() == (
@@ -64,7 +59,11 @@ def test_the_password_file_is_for_its_owner_only_and_opens_the_database(
         pass
 
 
-def test_sigterm_lets_an_upload_under_way_finish_and_exits_0(server: Any, tmp_path: Path) -> None:
+def test_sigterm_lets_an_upload_under_way_finish_and_exits_0(
+    migrated: Any, start: Any, tmp_path: Path
+) -> None:
+    server = start("serve", migrated.environment())
+    server.wait_until_healthy()
     body = os.urandom(256 * 1024)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     connection.putrequest("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/slow.bin")
@@ -147,13 +146,15 @@ def test_mlflows_own_failure_becomes_the_exit_status(migrated: Any, start: Any) 
         taken.listen()
         port = str(taken.getsockname()[1])
         code, _, err = start("serve", {**migrated.environment(), "MLFLOW_PORT": port}).finish()
-    assert code == 1
-    assert "MLflow ended by itself (status 1)." in err
+    assert code == 3  # uvicorn's word for a server that could not start
+    assert "address already in use" in err
+    assert err.endswith("MLflow ended by itself (status 3).\n")
 
 
 def test_a_database_that_goes_away_and_comes_back_needs_no_restart(
-    server: Any, migrated: Any, wait: Any
+    server: Any, migrated_for_all: Any, wait: Any
 ) -> None:
+    migrated = migrated_for_all
     assert server.request(*SEARCH)[0] == 200
     before = {process.pid for process in server.tree()}
     migrated.postgres.stop()
@@ -214,10 +215,10 @@ def test_every_missing_variable_is_named_at_once(start: Any) -> None:
         2,
         "",
         (
-            "serve can't start with this environment: it lacks MLFLOW_HOST, PGHOST, PGPORT, PGDATABASE,"
-            " PGUSER, PGPASSFILE, TRACKSTACK_DATABASE_AUTH; MLFLOW_PORT must be a whole number above 0,"
-            " it is 'http'; TRACKSTACK_KEEP_ALIVE_SECONDS must be a whole number above 0, it is"
-            " '-1'.\n"
+            "serve can't start with this environment: it lacks MLFLOW_HOST, PGHOST, PGPORT,"
+            " PGDATABASE, PGUSER, PGPASSFILE, TRACKSTACK_DATABASE_AUTH; MLFLOW_PORT must be a whole"
+            " number above 0, it is 'http'; TRACKSTACK_KEEP_ALIVE_SECONDS must be a whole number above 0, it"
+            " is '-1'.\n"
         ),
     )
 

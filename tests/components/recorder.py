@@ -54,25 +54,13 @@ class Declared:
         return {c["name"]: c for c in json.loads(task.inputs["containerDefinitions"])}
 
 
-@pytest.fixture
-def declare() -> Callable[[Callable[[], object]], Declared]:
-    """Declare components without any way to look something up."""
-
-    def run(program: Callable[[], object]) -> Declared:
-        return Declared(record(lambda: program() and None, NoLookUps(PreviewHost())))
-
-    return run
+def declare(program: Callable[[], object]) -> Declared:
+    return Declared(record(lambda: program() and None, NoLookUps(PreviewHost())))
 
 
-@pytest.fixture
-def platform() -> Callable[..., Declared]:
-    """Declare the whole platform with some settings: ``platform(internal="false", ...)``."""
+def platform(**raw: str) -> Declared:
+    def program() -> None:
+        Platform(Settings.from_config({"image": IMAGE, **raw}, "test")).export()
 
-    def run(**raw: str) -> Declared:
-        def program() -> None:
-            Platform(Settings.from_config({"image": IMAGE, **raw}, "test")).export()
-
-        config = {f"mlflow-platform:{key}": value for key, value in raw.items()}
-        return Declared(record(program, StackAnswers(PreviewHost()), config=config))
-
-    return run
+    config = {f"mlflow-platform:{key}": value for key, value in raw.items()}
+    return Declared(record(program, StackAnswers(PreviewHost()), config=config))
