@@ -2,8 +2,9 @@
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -30,16 +31,14 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def record() -> Callable[..., Recording]:
     """``record(program)``: run it against the embedded host's monitor, in this process."""
 
-    def run(
-        program: Callable[[], None], *, stack: str = "test", config: Mapping[str, str] | None = None
-    ) -> Recording:
-        return monitor.record(program, StackAnswers(PreviewHost()), stack=stack, config=config)
+    def run(program: Callable[[], None], *, stack: str = "test", **config: Any) -> Recording:
+        return monitor.record(program, StackAnswers(PreviewHost()), stack=stack, **config)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def evaluate() -> Iterator[Callable[[str], Recording]]:
+def evaluate() -> Callable[[str], Recording]:
     """``evaluate("prod")``: this repository's program, evaluated once a session for each stack."""
     known: dict[str, Recording] = {}
 
@@ -51,7 +50,7 @@ def evaluate() -> Iterator[Callable[[str], Recording]]:
             )
         return known[stack]
 
-    yield run
+    return run
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
-
-import pytest
 
 from infra.platform import Platform
 from trackstack.core.settings import Settings
+from trackstack.embedded.errors import ProgramError
 from trackstack.embedded.host import PreviewHost, StackAnswers
 from trackstack.embedded.monitor import record
 from trackstack.embedded.record import Recording, Registered
@@ -19,7 +19,7 @@ class NoLookUps(StackAnswers):
     """A component is handed its facts: one that asks for more fails."""
 
     def look_up(self, token: str, args: Mapping[str, Any]) -> Mapping[str, Any]:
-        pytest.fail(f"looked up {token} with {args}")
+        raise ProgramError(f"A component looked up {token}: only infra may.")
 
 
 class Declared:
@@ -55,10 +55,14 @@ class Declared:
 
 
 def declare(program: Callable[[], object]) -> Declared:
+    """Declare components that have no way to look something up."""
     return Declared(record(lambda: program() and None, NoLookUps(PreviewHost())))
 
 
+@cache
 def platform(**raw: str) -> Declared:
+    """Declare the whole platform with some settings; recordings don't change, so once each."""
+
     def program() -> None:
         Platform(Settings.from_config({"image": IMAGE, **raw}, "test")).export()
 

@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 import pytest
+from pulumi_aws import get_availability_zones_output
 
 from components.network import Network, NetworkArgs
 from tests.components.recorder import Declared, declare
@@ -99,3 +100,11 @@ def test_an_existing_vpc_is_used_and_nothing_is_made(egress: str) -> None:
         ],
         "assign_public_ip": egress == "public",
     }
+
+
+def test_a_component_that_looks_something_up_fails_its_test() -> None:
+    def program() -> None:
+        Network("net", args(zones=get_availability_zones_output().names.apply(list)))
+
+    with pytest.raises(Exception, match="looked up aws:index/getAvailabilityZones"):
+        declare(program)

@@ -127,46 +127,6 @@ def test_names_fit_where_aws_is_short_of_room(raw: dict[str, str]) -> None:
             assert len(resource.name) + len("-1234567") <= most, resource.name
 
 
-COMPONENTS = {
-    "ArtifactStore",
-    "BackendStore",
-    "ClientAccess",
-    "FrontDoor",
-    "Network",
-    "TrackingServer",
-}
-
-
-def test_every_component_registers_the_outputs_it_annotates() -> None:
-    from components import (  # noqa: PLC0415 - the modules are the subject
-        artifact_store,
-        backend_store,
-        client_access,
-        front_door,
-        network,
-        tracking_server,
-    )
-
-    declared = platform(**DOMAIN)
-    modules = (artifact_store, backend_store, client_access, front_door, network, tracking_server)
-    classes = {n: vars(m)[n] for m in modules for n in COMPONENTS if n in vars(m)}
-    assert set(classes) == COMPONENTS
-    for name, cls in classes.items():
-        assert set(declared.outputs(name)) == set(cls.__annotations__), name
-
-
-def test_every_child_is_named_after_its_component() -> None:
-    declared = platform(**DOMAIN)
-    components = {
-        r.urn: r.name for r in declared.recording.resources if r.type.startswith("trackstack:")
-    }
-    for resource in declared.recording.resources:
-        if resource.parent in components:
-            assert resource.name.startswith(f"{components[resource.parent]}-")
-        elif resource.custom:
-            assert resource.type == "pulumi:providers:aws"
-
-
 def run_settings(config: dict[str, str]) -> None:
     program: Callable[[], None] = lambda: read_settings() and None  # noqa: E731
     record(program, StackAnswers(PreviewHost()), config=config, stack="dev")

@@ -1,8 +1,10 @@
 """The supervisor with real processes: order, faults, secrets, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -307,9 +309,27 @@ def test_after_a_power_cut_the_next_start_brings_everything_back(state: StackSta
     everything += alive(state.port("db")) + alive(state.port("server"))
     for pid in everything:
         os.kill(pid, signal.SIGKILL)
+    until(lambda: not observe(state).alive)
     start(state)  # from wanted.json alone, as after a reboot
     until(lambda: observe(state).ready, 20)
     assert not set(everything) & set(pids(observe(state)).values())
+
+
+def test_what_a_dead_supervisor_saw_is_not_taken_for_the_present(state: StackState) -> None:
+    bring_up(state, shell("s", "sleep 600"))
+    stale = state.read_json("observed.json")
+    stop(state)
+    supervisor_pid = start(state)
+    os.kill(supervisor_pid, signal.SIGSTOP)  # it lives, and hasn't written anything new
+    try:
+        state.write_json("observed.json", stale)
+        observed = observe(state)
+        assert observed.alive
+        assert observed.pid == supervisor_pid
+        assert not observed.ready
+        assert observed.processes["s"].state == "stopped"
+    finally:
+        os.kill(supervisor_pid, signal.SIGCONT)
 
 
 def test_stale_pids_of_other_processes_are_left_alone(state: StackState) -> None:
@@ -387,6 +407,12 @@ def test_deleting_the_folder_under_a_running_stack_ends_it(state: StackState) ->
     assert not state.path.exists()
     # Put it back for the fixture to clean.
     state.path.with_name("elsewhere").rename(state.path)
+
+
+def test_a_submit_that_meets_a_dying_supervisor_is_not_lost(state: StackState) -> None:
+    first = bring_up(state, family(state, "db"))
+    os.kill(first.pid or 0, signal.SIGKILL)
+    assert bring_up(state, family(state, "db")).pid != first.pid  # at once, without a pause
 
 
 # --- state files and secrets -----------------------------------------------------------
@@ -478,6 +504,36 @@ def test_a_running_stack_refuses_to_lose_its_data(state: StackState) -> None:
     bring_up(state, shell("s", "sleep 600"))
     with pytest.raises(StateError, match=r"is running \(supervisor pid \d+\): stop it before"):
         state.delete_data()
+
+
+def test_a_full_disk_does_not_end_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "small"
+    home.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(home)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can't be mounted here")
+    monkeypatch.setenv("TRACKSTACK_HOME", str(home))
+    state = StackState.open("shop", "dev")
+    try:
+        before = bring_up(state, shell("s", "sleep 600"))
+        filler = home / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(b"x" * 4096):
+                pass
+        os.kill(before.processes["s"].pid or 0, signal.SIGKILL)
+        time.sleep(1.5)
+        assert observe(state).pid == before.pid
+        assert pids(observe(state)) == pids(before)  # the last that could be written
+        running = psutil.Process(before.pid).children()
+        assert [c for c in running if c.name() == "sh" or c.name() == "sleep"]
+        filler.unlink()
+        until(lambda: pids(observe(state))["s"] not in (None, pids(before)["s"]))
+        assert observe(state).ready
+    finally:
+        stop(state, timeout=20)
+        subprocess.run(["umount", str(home)], check=True)
 
 
 # --- logs, users -----------------------------------------------------------------------

@@ -78,8 +78,8 @@ def test_data_of_an_older_schema_is_not_touched_unless_this_very_upgrade_is_allo
         3,
         (
             f"This database holds data at schema revision {SCHEMA_OF_2_16}, and MLflow 3.17.2"
-            f" needs {HEAD}: set `allow_schema_upgrade: {HEAD}` to upgrade it, after which older tasks"
-            " can no longer start; nothing was changed and the old tasks keep serving.\n"
+            f" needs {HEAD}: set `allow_schema_upgrade: {HEAD}` to upgrade it, after which older"
+            " tasks can no longer start; nothing was changed and the old tasks keep serving.\n"
         ),
     )
     assert database.revision() == SCHEMA_OF_2_16

@@ -217,8 +217,8 @@ def test_every_missing_variable_is_named_at_once(start: Any) -> None:
         (
             "serve can't start with this environment: it lacks MLFLOW_HOST, PGHOST, PGPORT,"
             " PGDATABASE, PGUSER, PGPASSFILE, TRACKSTACK_DATABASE_AUTH; MLFLOW_PORT must be a whole"
-            " number above 0, it is 'http'; TRACKSTACK_KEEP_ALIVE_SECONDS must be a whole number above 0, it"
-            " is '-1'.\n"
+            " number above 0, it is 'http'; TRACKSTACK_KEEP_ALIVE_SECONDS must be a whole number"
+            " above 0, it is '-1'.\n"
         ),
     )
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -376,6 +376,7 @@ def record(
     project: str = "mlflow-platform",
     stack: str = "test",
     config: Mapping[str, str] | None = None,
+    secret_keys: Sequence[str] = (),
 ) -> Recording:
     """Run a program of this process and return what it registered; what it raises is raised.
 
@@ -383,7 +384,7 @@ def record(
     """
     from trackstack.embedded import language  # noqa: PLC0415 - only tests run programs in-process
 
-    settings = Configuration(values=dict(config or {}), secret_keys=(), missing=())
+    settings = Configuration(dict(config or {}), tuple(secret_keys), missing=())
     monitor = _Monitor(project, stack, settings, answers)
     with _serving(monitor) as address:
         request = {
@@ -392,7 +393,7 @@ def record(
             "address": address,
             "root": str(Path.cwd()),
             "config": dict(settings.values),
-            "secret_keys": [],
+            "secret_keys": list(settings.secret_keys),
         }
         language.run(program, request)
     return monitor.recording()

@@ -131,15 +131,20 @@ def stop(state: StackState, timeout: float = 90.0) -> None:
 def observe(state: StackState) -> Observed:
     """Tell what runs now; without a supervisor, which of its processes are still there."""
     observed = read_observed(state)
-    if _living(state) is not None:
+    living = _living(state)
+    if living is not None and living == observed.pid:
         return replace(observed, alive=True)
-    gone = {
+    # Written by a supervisor that is no more; a new one, if it lives, is about to end what
+    # the old one left and has accepted no generation yet.
+    then = {
         name: process
         if process.pid and processes.birth(process.pid) == process.birth
         else replace(process, state="stopped", pid=None, birth="")
         for name, process in observed.processes.items()
     }
-    return replace(observed, alive=False, processes=gone)
+    if living is None:
+        return replace(observed, alive=False, processes=then)
+    return replace(observed, alive=True, pid=living, generation=0, processes=then)
 
 
 def wait_ready(
@@ -161,6 +166,9 @@ def wait_ready(
             on_change(observed)
             shown = observed
         current = observed.generation >= generation
+        if not observed.alive and not current and time.monotonic() < deadline:
+            start(state)  # ``submit`` met a supervisor that was just dying
+            continue
         if (
             (current and observed.ready)
             or (current and any(p.failing for p in observed.processes.values()))

@@ -283,7 +283,7 @@ class Child:
     def _with_last_line(self, what: str) -> str:
         """Add the last line that this attempt has written, without a secret in it."""
         text = b""
-        with contextlib.suppress(OSError), self.log_file.open("rb") as file:
+        with contextlib.suppress(OSError, StateError), self.log_file.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             start = self._log_start if self._log_start <= size else 0  # rotated meanwhile
             file.seek(max(start, size - _LAST_LINE_BYTES))

@@ -7,10 +7,10 @@ down what is different from before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Daemon:
         self._wanted_mark: _Mark | None = None
         self._written: Observed | None = None
         self._written_mark: _Mark | None = None
+        self._unwritable = False
         self._identity = processes.identity()
         self._next_rotation = 0.0
 
@@ -190,12 +191,11 @@ class Daemon:
             self._state.write_json("observed.json", now.to_json())
         except StateError as reason:
             # A full disk mustn't end the stack; the next turn tries again.
-            if now != self._written:
+            if not self._unwritable:
                 self._log(str(reason))
-            self._written_mark = _mark(path)
+            self._unwritable, self._written = True, None
         else:
-            self._written_mark = _mark(path)
-        self._written = now
+            self._unwritable, self._written, self._written_mark = False, now, _mark(path)
 
     def _keep_guardian(self) -> None:
         try:
@@ -211,7 +211,8 @@ class Daemon:
                 self._log("the state folder was deleted: ending")
             self._ending = True
         elif self._lock.signature() != self._identity:
-            self._lock.sign(self._identity)
+            with contextlib.suppress(OSError):
+                self._lock.sign(self._identity)
 
     def _rotate_logs(self) -> None:
         if time.monotonic() < self._next_rotation:
@@ -230,7 +231,9 @@ class Daemon:
 
     @staticmethod
     def _log(sentence: str) -> None:
-        print(time.strftime("%Y-%m-%dT%H:%M:%S"), sentence, file=sys.stderr, flush=True)
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {sentence}\n"
+        with contextlib.suppress(OSError):  # a full disk mustn't end the stack
+            os.write(2, line.encode())
 
 
 def rotate(log: Path) -> None:

@@ -85,7 +85,8 @@ class Observed:
     @property
     def ready(self) -> bool:
         """Tell whether every process is ready, or exited as it should."""
-        return self.alive and not self.problem and all(p.done for p in self.processes.values())
+        accepted = self.alive and self.generation > 0 and not self.problem
+        return accepted and all(p.done for p in self.processes.values())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for the state file."""

@@ -1,0 +1,149 @@
+"""Which setting may touch what holds data: a change elsewhere can't recreate a database or bucket.
+
+The twin of the engine test for places without a Pulumi CLI: every setting is varied, and only the
+inputs in the allow-list may differ. None of the allowed ones replaces its resource on AWS.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from infra.platform import Platform
+from infra.settings import read_settings
+from trackstack.core.settings import Settings
+from trackstack.embedded import wire
+from trackstack.embedded.record import Recording
+
+BASE = {
+    "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trackstack@sha256:" + "0" * 64,
+    "tls": "plaintext",
+}
+DATA = ("aws:s3/bucket:Bucket", "aws:rds/instance:Instance")
+PROTECTION = {
+    "protect",
+    "forceDestroy",
+    "deletionProtection",
+    "skipFinalSnapshot",
+    "deleteAutomatedBackups",
+}
+
+# A setting: what it is changed to, and the inputs of bucket and database that may then differ.
+VPC = {"vpc_id": "vpc-0a1b2c3d", "public_subnet_ids": ["subnet-0a1b2c3d", "subnet-1a1b2c3d"]}
+VPC["private_subnet_ids"] = ["subnet-2a1b2c3d", "subnet-3a1b2c3d"]
+MINIO = {
+    "artifact_endpoint": "https://minio.example.com",
+    "artifact_bucket": "kept-elsewhere",
+    "artifact_access_key_id": "key",
+    "artifact_secret_access_key": "secret",
+}
+DOMAIN = {"tls": "domain", "domain": "mlflow.example.com", "hosted_zone": "example.com"}
+GIVEN = {
+    "tls": "certificate",
+    "domain": "mlflow.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/"
+    "00000000-0000-0000-0000-000000000000",
+}
+GONE = "the resource itself"
+VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "region": ({"region": "eu-west-1"}, set()),  # another region is another stack: see its docs
+    "account_ids": ({"account_ids": ["123456789012"]}, set()),
+    "assume_role": ({"assume_role": "arn:aws:iam::123456789012:role/deployer"}, set()),
+    "permissions_boundary": (
+        {"permissions_boundary": "arn:aws:iam::123456789012:policy/bound"},
+        set(),
+    ),
+    "owner": ({"owner": "somebody"}, set()),
+    "tags": ({"tags": {"team": "ml"}}, set()),
+    "vpc_cidr": ({"vpc_cidr": "10.99.0.0/16"}, set()),
+    "zones": ({"zones": 3}, set()),
+    "egress": ({"egress": "nat"}, set()),
+    # Another VPC is another subnet group and security group: RDS moves the instance into it.
+    "vpc_id": (VPC, {"vpcSecurityGroupIds", "dbSubnetGroupName"}),
+    "public_subnet_ids": (VPC, {"vpcSecurityGroupIds", "dbSubnetGroupName"}),
+    "private_subnet_ids": (VPC, {"vpcSecurityGroupIds", "dbSubnetGroupName"}),
+    "internal": (
+        {"internal": False, "tls": "generated", "allowed_cidrs": ["198.51.100.0/24"]},
+        set(),
+    ),
+    "tls": ({"tls": "generated"}, set()),
+    "domain": (DOMAIN, set()),
+    "hosted_zone": (DOMAIN, set()),
+    "certificate_arn": (GIVEN, set()),
+    "allowed_cidrs": ({"allowed_cidrs": ["10.0.0.0/8"]}, set()),
+    "artifacts": ({"artifacts": "together"}, set()),
+    # Somebody else's bucket: ours is protected, so Pulumi refuses until it is let go on purpose.
+    "artifact_bucket": ({"artifact_bucket": "kept-elsewhere"}, {GONE}),
+    "artifact_endpoint": (MINIO, {GONE}),
+    "artifact_access_key_id": (MINIO, {GONE}),
+    "artifact_secret_access_key": (MINIO, {GONE}),
+    "artifact_prefix": ({"artifact_prefix": "elsewhere"}, set()),
+    "artifact_noncurrent_days": ({"artifact_noncurrent_days": 7}, set()),
+    "largest_artifact_gib": ({"largest_artifact_gib": 9}, set()),
+    "largest_artifact_minutes": ({"largest_artifact_minutes": 30}, set()),
+    # A major upgrade is in place, and asked for by allowMajorVersionUpgrade.
+    "postgres_major": ({"postgres_major": 18}, set()),
+    "database_instance_class": ({"database_instance_class": "db.t4g.small"}, {"instanceClass"}),
+    "database_storage_gib": (
+        {"database_storage_gib": 40},
+        {"allocatedStorage", "maxAllocatedStorage"},
+    ),
+    "database_multi_az": ({"database_multi_az": True}, {"multiAz"}),
+    "database_backup_days": ({"database_backup_days": 14}, {"backupRetentionPeriod"}),
+    "image": ({"image": BASE["image"].replace("0" * 64, "1" * 64)}, set()),
+    "architecture": ({"architecture": "x86_64"}, set()),
+    # Two tasks need more connections than the smallest class has; Settings says so.
+    "tracking_tasks": (
+        {"tracking_tasks": 2, "database_instance_class": "db.t4g.small"},
+        {"instanceClass"},
+    ),
+    "tracking_cpu": ({"tracking_cpu": 256, "tracking_memory_mib": 1024}, set()),
+    "tracking_memory_mib": ({"tracking_memory_mib": 2048}, set()),
+    "artifacts_tasks": ({"artifacts_tasks": 2}, set()),
+    "artifacts_cpu": ({"artifacts_cpu": 1024, "artifacts_memory_mib": 2048}, set()),
+    "artifacts_memory_mib": ({"artifacts_memory_mib": 2048}, set()),
+    "workers": ({"workers": 1}, set()),
+    "allow_schema_upgrade": ({"allow_schema_upgrade": "dc11669786a5"}, set()),
+    "log_retention_days": ({"log_retention_days": 90}, set()),
+    "expendable": ({"expendable": True}, PROTECTION | {"finalSnapshotIdentifier"}),
+}
+
+
+def data(record: Callable[..., Recording], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    config = {
+        f"mlflow-platform:{key}": value if isinstance(value, str) else json.dumps(value)
+        for key, value in {**BASE, **settings}.items()
+    }
+    secret = [
+        f"mlflow-platform:{key}" for key in settings if key.endswith(("_key_id", "_access_key"))
+    ]
+    recording = record(
+        lambda: Platform(read_settings()).export(), stack="prod", config=config, secret_keys=secret
+    )
+    return {
+        one.urn: {**wire.show(one.inputs), "protect": one.options.protect}
+        for one in recording.of_type(*DATA)
+    }
+
+
+def test_every_setting_is_in_the_matrix() -> None:
+    assert set(VARIATIONS) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("key", VARIATIONS)
+def test_a_setting_touches_of_the_data_only_what_it_is_for(
+    record: Callable[..., Recording], key: str
+) -> None:
+    variation, allowed = VARIATIONS[key]
+    before, after = data(record, {}), data(record, variation)
+    for urn, inputs in before.items():
+        if urn not in after:
+            assert GONE in allowed, f"{key} takes {urn} out of the program"
+            assert inputs["protect"], f"{key} would delete {urn} without being stopped"
+            continue
+        changed = {
+            name for name in {*inputs, *after[urn]} if inputs.get(name) != after[urn].get(name)
+        }
+        assert changed <= allowed, f"{key} changes {changed - allowed} of {urn}"
+    assert set(after) <= set(before)
