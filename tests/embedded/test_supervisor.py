@@ -150,7 +150,8 @@ def test_a_server_that_answers_errors_is_not_ready(state: StackState) -> None:
 
 def test_a_process_that_never_gets_ready_is_restarted_and_says_so(state: StackState) -> None:
     spec = shell("mute", "echo still loading; sleep 600", ready=TcpReady(state.port("mute")))
-    submit(state, [replace(spec, ready_seconds=0.5)])
+    generation = submit(state, [replace(spec, ready_seconds=0.5)])
+    until(lambda: observe(state).generation == generation)
     until(lambda: observe(state).processes["mute"].restarts >= 1)
     assert "not ready after 0.5 s: still loading" in observe(state).processes["mute"].problem
 

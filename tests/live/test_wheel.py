@@ -1,0 +1,111 @@
+"""The wheel beside an old MLflow: a data scientist's environment is not ours to change."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.live.stacks import ROOT, Stack, clean_environment
+
+pytestmark = [pytest.mark.live, pytest.mark.xdist_group("stack")]
+
+WITHOUT_HEAVY = """
+import sys
+from trackstack.cli import main
+sys.argv = ["trackstack", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"mlflow", "pulumi", "pulumi_aws", "grpc", "yaml", "pydantic"} & set(sys.modules)
+    assert not heavy, f"imported {heavy}"
+"""
+
+
+def uv(*argv: str | Path) -> None:
+    program = Path(sysconfig.get_path("scripts")) / "uv"
+    subprocess.run([program, *argv], check=True, capture_output=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def old_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with mlflow 2.16 and our wheel."""
+    folder = tmp_path_factory.mktemp("old")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        check=True,
+        capture_output=True,
+        cwd=ROOT,
+    )
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert "trackstack/server/requirements.txt" in names
+    assert not [name for name in names if name.startswith(("tests", "infra", "components"))]
+    uv("venv", "--python", sys.executable, folder / "venv")
+    python = folder / "venv" / "bin" / "python"
+    uv("pip", "install", "--python", python, "mlflow==2.16.2", "setuptools<81", wheel)
+    return python
+
+
+def ask(python: Path, stack: Stack, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, "-I", "-c", WITHOUT_HEAVY, *argv],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=stack.home,
+        env={**clean_environment(), "TRACKSTACK_HOME": str(stack.home)},
+    )
+
+
+def test_help_env_and_status_need_neither_mlflow_nor_pulumi(
+    old_environment: Path, dev_stack: Stack
+) -> None:
+    assert "trackstack up" in ask(old_environment, dev_stack, "--help").stdout
+    told = json.loads(ask(old_environment, dev_stack, "env", "--format", "json").stdout)
+    assert told["MLFLOW_TRACKING_URI"] == dev_stack.uri
+    assert json.loads(ask(old_environment, dev_stack, "status", "--json").stdout)["ok"]
+
+
+def test_an_old_client_logs_into_the_stack(
+    old_environment: Path, dev_stack: Stack, tmp_path: Path
+) -> None:
+    script = (
+        "import mlflow\n"
+        "assert mlflow.__version__.startswith('2.16')\n"
+        "mlflow.set_experiment('old-client')\n"
+        "with mlflow.start_run() as run:\n"
+        "    mlflow.log_metric('a', 1.5)\n"
+        "    mlflow.log_text('hello', 'note.txt')\n"
+        "print(mlflow.get_run(run.info.run_id).data.metrics['a'])\n"
+    )
+    done = subprocess.run(
+        [old_environment, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, **dev_stack.client_environment},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "1.5"
+    assert [file.name for file in tmp_path.iterdir()] == []
+
+
+def test_what_needs_the_host_says_which_extra(old_environment: Path, dev_stack: Stack) -> None:
+    done = subprocess.run(
+        [old_environment, "-m", "trackstack.cli", "up", "-C", ROOT],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=dev_stack.home,
+        env=clean_environment(),
+    )
+    assert done.returncode == 1
+    assert "pip install 'trackstack[host]'" in done.stderr
+    assert "Traceback" not in done.stderr
