@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pulumi
-import pytest
 import pulumi_random as random
 import pulumi_tls as tls
+import pytest
 from pulumi_aws import acm, ecs, lb, rds, route53, s3, secretsmanager
 
 from trackstack.core import server_environment as names
@@ -348,18 +347,19 @@ def test_the_database_answers_with_its_place_on_this_machine(record: Record) -> 
     ],
 )
 def test_another_engine_or_major_is_refused(
-    make_project: Callable[..., Path], more: dict[str, str], sentence: str
+    record: Record, more: dict[str, str], sentence: str
 ) -> None:
-    keys = {"engine": "postgres", "engine_version": "18", **more}
-    folder = make_project(f"""
-        from pulumi_aws import rds
-        rds.Instance("store", instance_class="db.t4g.micro", **{keys!r})
-    """)
-    from trackstack.embedded.project import Project
-
-    project = Project.find(folder)
+    recording = record(lambda: declare_database(**more))
+    state = StackState.open("shop", "test")
+    plan = Plan(recording, PreviewHost(state), converge.PreviewPaths(state))
     with pytest.raises(ProgramError, match=sentence):
-        monitor.evaluate(project, "dev", project.configuration("dev"), StackAnswers(PreviewHost()))
+        converge.make_plan(plan)
+
+
+def test_a_preview_shows_a_major_that_only_aws_runs(record: Record) -> None:
+    plan = plan_of(record(lambda: declare_database(engine_version="16")))
+    (row,) = [row for row in plan.rows if row.what == "database major version"]
+    assert row.here == "refused by `up`: 18 only"
 
 
 def test_the_major_here_is_the_one_that_the_stacks_declare(

@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -40,6 +42,9 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+_COUNTER = itertools.count()
+
+
 @dataclass
 class Stack:
     """One stack below one TRACKSTACK_HOME."""
@@ -68,8 +73,14 @@ class Stack:
         return done
 
     def up(self, *options: str) -> dict[str, Any]:
-        """Bring it up; what ``up --json`` says."""
+        """Bring it up; what ``up --json`` says.
+
+        Homes of several tests know nothing of each other's ports: the first time each gets a
+        front door of its own, so that a stack that is down finds its port free again.
+        """
         self.__dict__.pop("outputs", None)
+        if not self.state.exists() and "--port" not in options:
+            options = ("--port", str(_front_door()), *options)
         with _one_at_a_time():
             told = self.cli("up", "--stack", self.name, "--json", *options).stdout
         summary: dict[str, Any] = json.loads(told)
@@ -178,6 +189,20 @@ class Stack:
             if time.monotonic() > deadline:
                 raise AssertionError(f"not healthy after {seconds} s: {json.dumps(told, indent=1)}")
             time.sleep(0.5)
+
+
+def _front_door() -> int:
+    """A free port that no other test of this session gets; each worker has a range."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + (os.getpid() % 40) * 200 + worker * 100
+    return next(
+        port for port in range(first + next(_COUNTER) * 3, first + 9000) if _is_free(port)
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def copy_of_the_program(folder: Path) -> Path:

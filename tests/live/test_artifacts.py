@@ -15,22 +15,20 @@ pytestmark = [pytest.mark.live, pytest.mark.xdist_group("stack")]
 
 SCRIPT = Path(__file__).parent / "scripts" / "artifacts.py"
 MIB = 1 << 20
+# Not among them, because MLflow itself takes them for something else: its server answers
+# "Invalid path" to a "#" and decodes "%41" twice; its client cuts a name at "?".
 STRANGE = (
     "with space.txt",
     "ünïcödé 日本語 🧪.txt",
     "100%.txt",
-    "%41 is not A.txt",
-    "a%2Fb.txt",
     "a+b.txt",
-    "#1.txt",
-    "what?.txt",
     "a&b=c;d.txt",
     'it\'s "quoted".txt',
     "[brackets] {braces}.txt",
     "two  spaces.txt",
     ".hidden",
     "empty.txt",
-    "nested/deep er/100%/ü+#.txt",
+    "nested/deep er/100%/ü+.txt",
 )
 MULTIPART = {
     "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
@@ -110,6 +108,7 @@ def test_strange_names_survive_the_way_up_and_down(
         file.parent.mkdir(parents=True, exist_ok=True)
         size = 6 * MIB if way == "presigned" else 100 + index
         write_random(file, 0 if name == "empty.txt" else size)
-    _, back = carry(dev_stack, tmp_path, MULTIPART if way == "presigned" else None)
+    told, back = carry(dev_stack, tmp_path, MULTIPART if way == "presigned" else None)
     assert back == sums(tmp_path / "source")
-    assert len(back) == len(STRANGE)
+    assert back.keys() == set(STRANGE)
+    assert on_disk(dev_stack, told) == back

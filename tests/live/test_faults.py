@@ -225,7 +225,9 @@ def test_a_server_setting_restarts_only_the_servers(
     stack.up()
     before = stack.pids()
     file = project / "stacks" / "Pulumi.dev.yaml"
-    file.write_text(file.read_text() + "  mlflow-platform:workers: 2\n")
+    more = {"workers": "2", "database_instance_class": "db.t4g.small"}  # the second for AWS only
+    lines = "".join(f"  mlflow-platform:{key}: {value}\n" for key, value in more.items())
+    file.write_text(file.read_text() + lines)
     summary = stack.up()
     after = stack.pids()
     changed = {name for name, pid in after.items() if before.get(name) != pid}

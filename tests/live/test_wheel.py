@@ -21,7 +21,7 @@ sys.argv = ["trackstack", *sys.argv[1:]]
 try:
     main()
 finally:
-    heavy = {"mlflow", "pulumi", "pulumi_aws", "grpc", "yaml", "pydantic"} & set(sys.modules)
+    heavy = {"mlflow", "pulumi", "pulumi_aws", "grpc", "yaml"} & set(sys.modules)
     assert not heavy, f"imported {heavy}"
 """
 

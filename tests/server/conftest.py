@@ -397,13 +397,17 @@ def _starter(server_python: Path, tmp_path: Path) -> Iterator[Any]:
         return running[-1]
 
     yield run
-    for command in running:
-        left = command.tree() if command.process.poll() is None else []
-        for process in left:
-            with suppress(psutil.NoSuchProcess):
+    # By their folder, because an orphan, which a test may be about, is nobody's child any more.
+    folders = {str(command.folder) for command in running}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() in folders:
                 process.kill()
-        if left:
-            command.process.communicate(timeout=10)
+    for command in running:
+        command.process.wait(10)
+        for pipe in (command.process.stdout, command.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 @pytest.fixture

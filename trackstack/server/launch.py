@@ -1,8 +1,8 @@
 """``mlflow server`` that becomes its own uvicorn.
 
 MLflow's command imports the whole server to check the configuration and the stores, starts uvicorn
-and then only waits: a copy of the server that serves nobody (measured: see docs). Here
-the same command runs in full, but where it would start uvicorn it turns into it.
+and then only waits: two processes of 245 MB for one worker, of which one serves nobody. Here the
+same command runs in full, but where it would start uvicorn it turns into it.
 """
 
 import os

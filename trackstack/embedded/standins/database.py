@@ -36,19 +36,6 @@ class Database:
 
     def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
         """Address and port here, and where RDS would keep the master's secret."""
-        engine = str(known(registered, "engine", "postgres"))
-        if engine != "postgres":
-            raise ProgramError(
-                f"{registered.type} {registered.name!r} declares the engine {engine!r}; only"
-                " 'postgres' runs here."
-            )
-        declared = str(known(registered, "engineVersion", MAJOR))
-        if declared.partition(".")[0] != MAJOR:
-            raise ProgramError(
-                f"{registered.type} {registered.name!r} declares PostgreSQL {declared}; the one on"
-                f" this machine is {MAJOR}: set postgres_major to {MAJOR}, or deploy with"
-                " `pulumi up`."
-            )
         port = host.port(f"backend:{registered.name}")
         secret = {
             "secretArn": master_secret_name(registered),
@@ -72,6 +59,7 @@ class Database:
             self._plan(plan, registered)
 
     def _plan(self, plan: Plan, registered: Registered) -> None:
+        self._check(plan, registered)
         user = str(need(registered, "username"))
         database = str(known(registered, "dbName", "postgres"))
         plan.identities[registered.urn] = {
@@ -80,8 +68,6 @@ class Database:
             "master user": user,
         }
         port = int(registered.outputs["port"])
-        declared = known(registered, "engineVersion", MAJOR)
-        plan.translated("database minor version", f"{declared} (AWS's latest)", MAJOR)
         plan.translated("database host and port", "the instance's endpoint", f"{LOOPBACK}:{port}")
         password = plan.host.secret(
             f"backend/{registered.name}/master-password",
@@ -138,6 +124,26 @@ class Database:
                 stop_seconds=30,
             )
         )
+
+    def _check(self, plan: Plan, registered: Registered) -> None:
+        """Refuse what can't run here; a preview shows it all the same, AWS could run it."""
+        engine = str(known(registered, "engine", "postgres"))
+        if engine != "postgres":
+            raise ProgramError(
+                f"{registered.type} {registered.name!r} declares the engine {engine!r}; only"
+                " 'postgres' runs here."
+            )
+        declared = str(known(registered, "engineVersion", MAJOR))
+        if declared.partition(".")[0] == MAJOR:
+            plan.translated("database minor version", f"{declared} (AWS's latest)", MAJOR)
+        elif plan.preview:
+            plan.translated("database major version", declared, f"refused by `up`: {MAJOR} only")
+        else:
+            raise ProgramError(
+                f"{registered.type} {registered.name!r} declares PostgreSQL {declared}; the one on"
+                f" this machine is {MAJOR}: set postgres_major to {MAJOR}, or deploy with"
+                " `pulumi up`."
+            )
 
 
 def initialise(programs: Path, data: Path, user: str, database: str, password: str) -> bool:
