@@ -65,10 +65,14 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
         (
             {"internal": False},
             [
-                "tls: plaintext would send runs over the internet in the clear; write domain,"
-                " certificate or generated, or internal: true.",
-                "allowed_cidrs: missing, and internal: false lets nobody in without them; write"
-                " the ranges that your people and machines come from.",
+                (
+                    "tls: plaintext would send runs over the internet in the clear; write domain,"
+                    " certificate or generated, or internal: true."
+                ),
+                (
+                    "allowed_cidrs: missing, and internal: false lets nobody in without them; write"
+                    " the ranges that your people and machines come from."
+                ),
             ],
         ),
     ],

@@ -8,7 +8,8 @@ import pulumi
 import pulumi_random as random
 import pulumi_tls as tls
 import pytest
-from pulumi_aws import acm, ecs, lb, rds, route53, s3, secretsmanager
+from cryptography import x509
+from pulumi_aws import acm, ec2, ecs, lb, rds, route53, s3, secretsmanager
 
 from trackstack.core import server_environment as names
 from trackstack.embedded import converge, monitor
@@ -206,8 +207,6 @@ def test_unknown_container_definitions_are_refused_by_property_and_resource(
     record: Record,
 ) -> None:
     def program() -> None:
-        from pulumi_aws import ec2
-
         net = ec2.Vpc("net", cidr_block="10.0.0.0/16")
         text = pulumi.Output.json_dumps([container(image=net.main_route_table_id)])
         task = ecs.TaskDefinition("task", family="t", container_definitions=text)
@@ -447,8 +446,6 @@ def test_a_preview_makes_no_secret(record: Record) -> None:
 
 
 def test_a_generated_certificate_is_a_real_one() -> None:
-    from cryptography import x509
-
     def program() -> None:
         key = tls.PrivateKey("key", algorithm="ECDSA", ecdsa_curve="P256")
         made = tls.SelfSignedCert(

@@ -195,9 +195,7 @@ def _front_door() -> int:
     """A free port that no other test of this session gets; each worker has a range."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     first = 10_000 + (os.getpid() % 40) * 200 + worker * 100
-    return next(
-        port for port in range(first + next(_COUNTER) * 3, first + 9000) if _is_free(port)
-    )
+    return next(port for port in range(first + next(_COUNTER) * 3, first + 9000) if _is_free(port))
 
 
 def _is_free(port: int) -> bool:

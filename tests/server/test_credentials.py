@@ -1,12 +1,21 @@
 """The password file and its renewal, with a clock of our own."""
 
+import json
 import stat
 import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from trackstack.server.credentials import Renewal, password_line, write_password_file
+from trackstack.server.credentials import (
+    Renewal,
+    password_line,
+    rds_token_maker,
+    write_password_file,
+)
 from trackstack.server.environment import Database
 from trackstack.server.problem import Refusal
 
@@ -118,3 +127,42 @@ def test_retries_slow_down_to_a_minute_and_return_to_normal_after_a_success() ->
     token.step()
     assert token.said[-1] == "The database token is renewed again."
     assert token.renewal.next_wait() == 600
+
+
+@pytest.fixture
+def role_credentials() -> Iterator[str]:
+    """What a task's role answers: the address of ECS's credentials endpoint, played here."""
+
+    class Endpoint(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            expiration = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+            body = {"AccessKeyId": "ROLEKEY", "SecretAccessKey": "s", "Token": "t"}
+            text = json.dumps({**body, "Expiration": expiration}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Endpoint) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/role"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "signer"), [("http://minio.example:9000", "ROLEKEY"), ("", "FOREIGNKEY")]
+)
+def test_keys_of_a_foreign_artifact_store_never_sign_a_database_token(
+    role_credentials: str, monkeypatch: pytest.MonkeyPatch, endpoint: str, signer: str
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", role_credentials)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FOREIGNKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "foreign")
+    monkeypatch.setenv("MLFLOW_S3_ENDPOINT_URL", endpoint)
+    token = rds_token_maker(DATABASE, "us-east-1")()
+    assert f"X-Amz-Credential={signer}" in token

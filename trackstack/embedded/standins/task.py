@@ -15,7 +15,7 @@ from trackstack.core import server_environment as names
 from trackstack.embedded.errors import ProgramError
 from trackstack.embedded.record import Registered
 from trackstack.embedded.specs import ExitReady, HttpReady, ProcessSpec, Ready, TcpReady
-from trackstack.embedded.standins import bucket, translate
+from trackstack.embedded.standins import bucket, database, translate
 from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
 
 DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
@@ -218,7 +218,8 @@ class _Task:
 
     def _after(self, container: Mapping[str, Any]) -> tuple[str, ...]:
         own = [f"{self.label}.{item['containerName']}" for item in container.get("dependsOn") or []]
-        hosts = [s.name for s in self.plan.processes if s.service in {"backend", bucket.NAME}]
+        stores = {database.SERVICE, bucket.NAME}
+        hosts = [spec.name for spec in self.plan.processes if spec.service in stores]
         return tuple(sorted({*own, *hosts}))
 
     def _ready(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from trackstack.embedded.errors import ConvergeError
 from trackstack.embedded.specs import ProcessSpec
 from trackstack.embedded.state import FileLock, StackState
 from trackstack.embedded.supervisor import processes
@@ -41,7 +42,7 @@ _START_SECONDS = 30.0
 _PACKAGE_ROOT = Path(__file__).parents[3]
 
 
-class SupervisorError(Exception):
+class SupervisorError(ConvergeError):
     """The supervisor can't do what was asked, in one sentence."""
 
 

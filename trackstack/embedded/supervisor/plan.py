@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from trackstack.embedded.errors import ConvergeError
 from trackstack.embedded.specs import ProcessSpec
 
 
-class WantedError(ValueError):
+class WantedError(ConvergeError, ValueError):
     """A wanted set that can't be run, in one sentence."""
 
 
