@@ -482,3 +482,20 @@ def test_every_listed_type_has_a_stand_in() -> None:
         "aws:cloudwatch/logGroup:LogGroup",
     ):
         assert kind in STAND_INS
+
+
+def test_registrations_answered_at_once_lose_no_saved_value() -> None:
+    state = StackState.open("shop", "test")
+
+    def program() -> None:
+        for number in range(25):
+            random.RandomPassword(f"word-{number}", length=20)
+            s3.Bucket(f"bucket-{number}")
+            rds.Instance(f"store-{number}", instance_class="db.t4g.micro", engine="postgres")
+
+    recording = monitor.record(program, StackAnswers(LiveHost(state, front_port=None)))
+    ports = {one.outputs["port"] for one in recording.of_type(database.TYPE)}
+    assert len(ports) == 25
+    assert set(state.saved_ports().values()) == ports
+    assert len(state.secret_names()) == 25
+    assert len(state.read_json("names.json")) == 50

@@ -92,7 +92,8 @@ class Stack:
 
     def delete(self) -> None:
         """Stop it and delete everything, whether it is there or not."""
-        if self.state.exists():
+        # An ``up`` that was refused leaves a folder, but nothing to take down.
+        if any((self.state / kept).exists() for kept in ("ports.json", "wanted.json", "secrets")):
             self.cli("down", "--stack", self.name, "--delete-data", "--yes")
 
     def status(self) -> dict[str, Any]:

@@ -413,6 +413,7 @@ def test_an_interrupted_evaluation_has_touched_nothing(fresh_stack: Stack) -> No
     os.killpg(starting.pid, signal.SIGINT)
     _, said = starting.communicate(timeout=30)
     assert starting.returncode == 130
+    assert said.splitlines()[-1].startswith("trackstack: interrupted;")
     assert "Traceback" not in said
     assert not (fresh_stack.state / "wanted.json").exists()
 

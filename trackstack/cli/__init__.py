@@ -29,16 +29,12 @@ def main() -> None:
     """Run the command; every error a user can cause is one sentence and an exit code."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
+    except click.exceptions.Exit as stop:  # typer turns Ctrl-C into one with 130
         code = stop.exit_code
     except click.ClickException as error:
         sys.stderr.write(f"trackstack: {error.format_message()}\n")
         code = error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write(
-            "trackstack: interrupted; what was started keeps running: `trackstack up` goes on"
-            " from here, `trackstack down` stops it.\n"
-        )
         code = _INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "trackstack":
@@ -54,4 +50,9 @@ def main() -> None:
             raise
         sys.stderr.write(f"trackstack: {error}\n")
         code = int(known)
+    if code == _INTERRUPTED:
+        sys.stderr.write(
+            "trackstack: interrupted; what was started keeps running: `trackstack up` goes on"
+            " from here, `trackstack down` stops it.\n"
+        )
     sys.exit(code or 0)

@@ -1,7 +1,8 @@
 """Puts the evaluating half together: the monitor's answers from stand-ins and saved values."""
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trackstack.embedded import answers
@@ -24,30 +25,35 @@ class LiveHost:
     state: StackState
     front_port: int | None = None
     """The port that the user chose for the front door; None: the saved one."""
+    _turn: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    """Registrations are answered by several threads; the state is one folder."""
 
     def port(self, key: str, prefer: int | None = None) -> int:
         """The saved port, allocated the first time."""
-        if self.front_port and key.startswith("listener:"):
-            saved = self.state.saved_ports()
-            # Of several listeners the first is the front door; the others keep theirs.
-            if key == next((k for k in saved if k.startswith("listener:")), key):
-                self.state.set_port(key, self.front_port)
-        return self.state.port(key, prefer)
+        with self._turn:
+            if self.front_port and key.startswith("listener:"):
+                saved = self.state.saved_ports()
+                # Of several listeners the first is the front door; the others keep theirs.
+                if key == next((k for k in saved if k.startswith("listener:")), key):
+                    self.state.set_port(key, self.front_port)
+            return self.state.port(key, prefer)
 
     def secret(self, name: str, make: Callable[[], str]) -> str | None:
         """The saved value, made the first time."""
-        return self.state.secret(name, make)
+        with self._turn:
+            return self.state.secret(name, make)
 
     def name(self, registered: Registered, computed: str) -> str:
         """The physical name under which data was first stored; an alias keeps it."""
-        kept = self.state.read_json("names.json") or {}
-        for urn in (registered.urn, *registered.options.aliases):
-            if urn in kept:
-                computed = kept[urn]
-                break
-        if kept.get(registered.urn) != computed:
-            self.state.write_json("names.json", {**kept, registered.urn: computed})
-        return computed
+        with self._turn:
+            kept = self.state.read_json("names.json") or {}
+            for urn in (registered.urn, *registered.options.aliases):
+                if urn in kept:
+                    computed = kept[urn]
+                    break
+            if kept.get(registered.urn) != computed:
+                self.state.write_json("names.json", {**kept, registered.urn: computed})
+            return computed
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from pulumi.runtime.proto import (
 )
 
 from trackstack.embedded import wire
-from trackstack.embedded.errors import ProgramError
+from trackstack.embedded.errors import ProgramError, TrackstackError
 from trackstack.embedded.project import Configuration, Project
 from trackstack.embedded.record import Options, Recording, Registered
 
@@ -81,7 +81,7 @@ class _Monitor(
         self._warnings: list[str] = []
         self._root = ""
         self.errors: list[str] = []
-        self.refusal = ""
+        self.refusal: TrackstackError | None = None
 
     def recording(self) -> Recording:
         """What was heard so far."""
@@ -103,9 +103,10 @@ class _Monitor(
             warnings=tuple(self._warnings),
         )
 
-    def _refuse(self, context: Any, sentence: str) -> NoReturn:
-        self.refusal = self.refusal or sentence
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, sentence)
+    def _refuse(self, context: Any, why: str | TrackstackError) -> NoReturn:
+        error = ProgramError(why) if isinstance(why, str) else why
+        self.refusal = self.refusal or error
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         raise AssertionError  # abort raises; this tells the type checker
 
     # Engine
@@ -168,8 +169,8 @@ class _Monitor(
             self._invokes.append((request.tok, args))
         try:
             result = self._answers.look_up(request.tok, args)
-        except ProgramError as error:
-            self._refuse(context, str(error))
+        except TrackstackError as error:
+            self._refuse(context, error)
         return resource_pb2.ResourceInvokeResponse(**{"return": wire.dump(result)})
 
     def ReadResource(self, request: Any, context: Any) -> Any:  # noqa: N802
@@ -211,8 +212,8 @@ class _Monitor(
         if request.custom:
             try:
                 answer = self._answers.resource(registered)
-            except ProgramError as error:
-                self._refuse(context, str(error))
+            except TrackstackError as error:
+                self._refuse(context, error)
         outputs = {**inputs, **answer.outputs}
         with self._lock:
             self._resources[urn] = replace(registered, id=answer.id, outputs=outputs)
@@ -358,7 +359,7 @@ def evaluate(
                 f"The program did not end within {timeout:.0f} s: does it wait for something?"
             ) from None
         if monitor.refusal:
-            raise ProgramError(monitor.refusal)
+            raise monitor.refusal
         if report.exists():
             raise ProgramError(_explain(json.loads(report.read_text(encoding="utf-8"))))
         if child.returncode:

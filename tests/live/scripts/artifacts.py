@@ -8,6 +8,7 @@ import json
 import logging
 import re
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -38,15 +39,21 @@ log.propagate = False
 source, target = Path(sys.argv[1]), Path(sys.argv[2])
 mlflow.set_experiment("artifacts")
 with mlflow.start_run() as run:
+    before = time.monotonic()
     mlflow.log_artifacts(str(source))
+    up_seconds = time.monotonic() - before
 uploading = len(requests.seen)
+before = time.monotonic()
 mlflow.artifacts.download_artifacts(run_id=run.info.run_id, dst_path=str(target))
+down_seconds = time.monotonic() - before
 print(
     json.dumps(
         {
             "run_id": run.info.run_id,
             "experiment_id": run.info.experiment_id,
             "up": requests.seen[:uploading],
+            "up_seconds": up_seconds,
+            "down_seconds": down_seconds,
             "down": requests.seen[uploading:],
         }
     )

@@ -1,0 +1,1 @@
+"""Ours beside stock, in one run: ``python -m tests.bench``."""

@@ -1,0 +1,383 @@
+"""What is measured; each case gives the lines of a Markdown table."""
+
+import contextlib
+import hashlib
+import http.client
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg2
+import sqlalchemy
+import yaml
+
+from tests.bench import load
+from tests.bench.processes import MIB, Memory, Peaks, memory, stock_server
+from tests.live.stacks import ROOT, Stack, clean_environment, copy_of_the_program
+from trackstack.embedded.state import StackState
+
+KEY = "mlflow-platform:"
+SCRIPT = ROOT / "tests" / "live" / "scripts" / "artifacts.py"
+
+
+def set_key(project: Path, key: str, value: object) -> None:
+    """Change a setting of the stack file ``dev``."""
+    file = project / "stacks" / "Pulumi.dev.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content["config"][KEY + key] = value
+    file.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def _copy(folder: Path) -> Stack:
+    project = copy_of_the_program(folder / "project")
+    set_key(project, "workers", 2)
+    set_key(project, "database_instance_class", "db.t4g.small")  # connections for two workers
+    return Stack(home=folder / "home", project=project)
+
+
+@contextlib.contextmanager
+def our_stack(folder: Path) -> Iterator[Stack]:
+    """The stack ``dev`` of a copy of the program, with two workers; deleted with the block."""
+    stack = _copy(folder)
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.delete()
+
+
+def _secret(stack: Stack, name: str) -> str:
+    return StackState(stack.state).read_secret(name)
+
+
+def _address(stack: Stack) -> tuple[str, int]:
+    host, _, port = stack.outputs["backend_endpoint"].partition(":")
+    return host, int(port)
+
+
+def _second_database(stack: Stack) -> str:
+    """A database for stock in the stack's PostgreSQL; its URI."""
+    host, port = _address(stack)
+    identities = json.loads((stack.state / "identities.json").read_text(encoding="utf-8"))
+    (user,) = [one["master user"] for one in identities.values() if "master user" in one]
+    password = _secret(stack, "backend/mlflow-backend-postgres/master-password")
+    connection = psycopg2.connect(
+        host=host, port=port, user=user, password=password, dbname="postgres"
+    )
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE stock")
+    connection.close()
+    return f"postgresql+psycopg2://{user}:{quote(password, safe='')}@{host}:{port}/stock"
+
+
+def _our_database(stack: Stack) -> str:
+    host, port = _address(stack)
+    password = quote(_secret(stack, "backend/role-password"), safe="")
+    return f"postgresql+psycopg2://mlflow:{password}@{host}:{port}/mlflow"
+
+
+def _fill(uri: str, store: str, runs: int) -> str:
+    """An experiment with so many runs, copied in the database from one made by the API."""
+    client = load.Client(uri)
+    experiment = client.experiment("search")
+    run = client.run(experiment)
+    now = int(time.time() * 1000)
+    metrics = [
+        {"key": key, "value": 0.5, "timestamp": now, "step": 1} for key in ("loss", "accuracy")
+    ]
+    params = [{"key": "optimizer", "value": "sgd"}, {"key": "layers", "value": "2"}]
+    client.call("runs/log-batch", {"run_id": run, "metrics": metrics, "params": params})
+    client.close()
+    engine = sqlalchemy.create_engine(store)
+    names = [uuid.uuid4().hex for _ in range(runs - 1)]
+    with engine.begin() as connection:
+        for name in ("runs", "metrics", "latest_metrics", "params", "tags"):
+            table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=engine)
+            chosen = sqlalchemy.select(table).where(table.c.run_uuid == run)
+            rows = [dict(row) for row in connection.execute(chosen).mappings()]
+            copies = [{**row, "run_uuid": name} for name in names for row in rows]
+            if copies:
+                connection.execute(table.insert(), copies)
+    engine.dispose()
+    return experiment
+
+
+def throughput(options: Namespace, folder: Path) -> list[str]:
+    """Operations a second and memory: ours, stock on SQLite, stock on the same PostgreSQL."""
+    with contextlib.ExitStack() as ended:
+        stack = ended.enter_context(our_stack(folder / "ours"))
+        store = _second_database(stack)
+        lite = ended.enter_context(stock_server(folder / "sqlite"))
+        stock = ended.enter_context(stock_server(folder / "postgresql", store))
+        pids = stack.pids()
+        rest = [pids["balancer"], pids["artifact-store"], stack.supervisor_pid]
+        servers = {
+            "ours: PostgreSQL, 2 workers": (stack.uri, _our_database(stack)),
+            "stock on the same PostgreSQL, 4 workers": (stock[0], store),
+            "stock defaults: SQLite, 4 workers": (
+                lite[0],
+                f"sqlite:///{folder / 'sqlite' / 'mlflow.db'}",
+            ),
+        }
+        measured = _rounds(options, servers)
+        sizes = {
+            "ours: PostgreSQL, 2 workers": memory(pids["tracking-1.serve"]),
+            "stock on the same PostgreSQL, 4 workers": memory(stock[1]),
+            "stock defaults: SQLite, 4 workers": memory(lite[1]),
+        }
+        # The supervisor is the parent of all: without its children.
+        others = {
+            "balancer, artifact store": memory(*rest[:2]),
+            "PostgreSQL, of both": memory(pids["backend"]),
+        }
+    return [*_table(measured, sizes), "", *_memory_lines(others)]
+
+
+def _rounds(
+    options: Namespace, servers: dict[str, tuple[str, str]]
+) -> dict[str, dict[str, load.Measured]]:
+    operations: dict[str, load.Operation] = {
+        "log_metric": load.log_metric,
+        "log_batch(100)": load.log_batch,
+        "create_run": load.create_run,
+        f"search_runs, 100 of {options.runs}": load.search_runs,
+    }
+    targets: dict[str, dict[str, list[str]]] = {}
+    for name, (uri, store) in servers.items():
+        client = load.Client(uri)
+        experiment = client.experiment("bench")
+        found = _fill(uri, store, options.runs)
+        targets[name] = {
+            operation: [client.run(experiment) for _ in range(load.CLIENTS)]
+            if operation.startswith("log")
+            else [experiment if operation == "create_run" else found] * load.CLIENTS
+            for operation in operations
+        }
+        client.close()
+    measured = {name: {what: load.Measured() for what in operations} for name in servers}
+    for number in range(options.rounds):
+        for what, operation in operations.items():
+            for name, (uri, _) in servers.items():
+                one = load.hammer(uri, operation, targets[name][what], options.seconds)
+                measured[name][what].rounds += one.rounds
+                measured[name][what].latencies += one.latencies
+                say(f"round {number + 1}: {what}, {name}: {one.per_second:.0f} a second")
+    return measured
+
+
+def _table(
+    measured: dict[str, dict[str, load.Measured]], sizes: dict[str, Memory]
+) -> Iterator[str]:
+    operations = list(next(iter(measured.values())))
+    yield f"| req/s (p50 / p95 ms) | {' | '.join(operations)} | processes | RSS MiB | PSS MiB |"
+    yield f"| --- | {' | '.join('---' for _ in operations)} | --- | --- | --- |"
+    for name, found in measured.items():
+        cells = [
+            f"{one.per_second:.0f} ({one.milliseconds(50):.0f} / {one.milliseconds(95):.0f})"
+            for one in found.values()
+        ]
+        size = sizes[name]
+        yield (
+            f"| {name} | {' | '.join(cells)} | {size.processes} | {size.rss:.0f} | {size.pss:.0f} |"
+        )
+
+
+def _memory_lines(sizes: dict[str, Memory]) -> Iterator[str]:
+    for name, size in sizes.items():
+        yield f"- {name}: {size.processes} processes, RSS {size.rss:.0f}, PSS {size.pss:.0f} MiB"
+
+
+def artifact(options: Namespace, folder: Path) -> list[str]:
+    """One large artifact up and down, both ways; memory, and log_metric meanwhile."""
+    heading = (
+        f"| {options.mib} MiB artifact | up s | down s | identical | log_metric p50 / p95 / worst"
+        " ms | highest RSS of a process, MiB (before) |"
+    )
+    lines = [heading, "| --- | --- | --- | --- | --- | --- |"]
+    source = folder / "source" / "weights.bin"
+    source.parent.mkdir(parents=True)
+    sent = hashlib.sha256()
+    with source.open("wb") as out:
+        for _ in range(options.mib):
+            block = os.urandom(MIB)
+            sent.update(block)
+            out.write(block)
+    with our_stack(folder / "ours") as stack:
+        quiet = _Logging(stack.uri)
+        with quiet:
+            time.sleep(options.seconds)
+        lines.append(f"| none: log_metric alone | | | | {quiet.cell()} | |")
+        for way, carry in (("through the server", _proxied), ("presigned multipart", _presigned)):
+            logging = _Logging(stack.uri)
+            with Peaks(stack.pids) as peaks, logging:
+                up, down, received = carry(stack, source, folder)
+            told = ", ".join(
+                f"{name} {peak:.0f} ({peaks.before[name]:.0f})"
+                for name, peak in peaks.highest.items()
+            )
+            same = "yes" if received == sent.hexdigest() else "NO"
+            lines.append(f"| {way} | {up:.1f} | {down:.1f} | {same} | {logging.cell()} | {told} |")
+            say(lines[-1])
+            if same == "NO":
+                raise AssertionError(f"{way}: {received} came back for {sent.hexdigest()}")
+    return lines
+
+
+class _Logging:
+    """A client that logs a metric again and again, as a training loop beside the transfer."""
+
+    def __init__(self, uri: str) -> None:
+        self._client = load.Client(uri)
+        self._run = self._client.run(self._client.experiment("beside"))
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self._failure: BaseException | None = None
+        self.latencies: list[float] = []
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._client.close()
+        if self._failure:
+            raise self._failure
+
+    def _work(self) -> None:
+        number = 0
+        try:
+            while not self._ended.wait(0.02):
+                before = time.monotonic()
+                load.log_metric(self._client, self._run, number)
+                self.latencies.append(time.monotonic() - before)
+                number += 1
+        except BaseException as error:  # noqa: BLE001 - told by the main thread
+            self._failure = error
+
+    def cell(self) -> str:
+        """Median, 95th percentile and worst, in milliseconds."""
+        found = [load.percentile(self.latencies, percent) * 1000 for percent in (50, 95, 100)]
+        return " / ".join(f"{one:.0f}" for one in found)
+
+
+def _proxied(stack: Stack, source: Path, folder: Path) -> tuple[float, float, str]:
+    del folder
+    parts = urlsplit(stack.uri)
+    path = "/api/2.0/mlflow-artifacts/artifacts/bench/weights.bin"
+    before = time.monotonic()
+    connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=600)
+    headers = {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(source.stat().st_size),
+    }
+    with source.open("rb") as body:
+        connection.request("PUT", path, body, headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise AssertionError(f"PUT {path}: {answer.status} {said[:300]!r}")
+    middle = time.monotonic()
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    received = hashlib.sha256()
+    while block := answer.read(MIB):
+        received.update(block)
+    connection.close()
+    return middle - before, time.monotonic() - middle, received.hexdigest()
+
+
+def _presigned(stack: Stack, source: Path, folder: Path) -> tuple[float, float, str]:
+    target = folder / "target"
+    (folder / "cwd").mkdir()
+    more = {
+        "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
+        "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "true",
+    }
+    printed = stack.client(SCRIPT, source.parent, target, cwd=folder / "cwd", more=more).stdout
+    told = json.loads(printed.splitlines()[-1])
+    parts = [one for one in told["up"] if one.startswith("PUT ") and "X-Amz-" in one]
+    if not parts:
+        raise AssertionError("the upload was not presigned")
+    received = hashlib.sha256()
+    with (target / source.name).open("rb") as file:
+        while block := file.read(MIB):
+            received.update(block)
+    return told["up_seconds"], told["down_seconds"], received.hexdigest()
+
+
+def starting(options: Namespace, folder: Path) -> list[str]:
+    """How long ``up`` takes in each situation, and what a changed setting restarts."""
+    del options
+    stack = _copy(folder)
+    project = stack.project
+    lines = ["| `trackstack` | s | where the time goes |", "| --- | --- | --- |"]
+
+    def up(what: str) -> None:
+        before = time.monotonic()
+        summary = stack.up()
+        took = time.monotonic() - before
+        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in summary["seconds"].items())
+        lines.append(f"| {what} | {took:.1f} | {parts} |")
+        say(lines[-1])
+
+    try:
+        up("`up`, first time, programs installed")
+        stack.down()
+        up("`up` from existing data")
+        before = _births(stack)
+        up("`up`, nothing changed")
+        lines[-1] += f" restarted: {_restarted(before, _births(stack))} |"
+        set_key(project, "workers", 1)
+        up("`up`, `workers` changed from 2 to 1")
+        lines[-1] += f" restarted: {_restarted(before, _births(stack))} |"
+    finally:
+        stack.delete()
+    previews = []
+    for _ in range(3):
+        began = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-m", "trackstack.cli", "preview", "--stack", "prod"],
+            cwd=project,
+            check=True,
+            capture_output=True,
+            env=clean_environment() | {"TRACKSTACK_HOME": str(folder / "nothing")},
+        )
+        previews.append(time.monotonic() - began)
+    lines.append(f"| `preview --stack prod`, median of 3 | {statistics.median(previews):.1f} | |")
+    # The remark on what was restarted belongs into the last column.
+    return [line.replace(" | restarted:", "; restarted:") for line in lines]
+
+
+def _births(stack: Stack) -> dict[str, int]:
+    return stack.pids() | {"supervisor": stack.supervisor_pid}
+
+
+def _restarted(before: dict[str, int], after: dict[str, int]) -> str:
+    changed = [name for name, pid in after.items() if before.get(name) != pid]
+    return ", ".join(changed) or "nothing"
+
+
+def say(text: str) -> None:
+    """Progress, beside the table that goes to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+CASES = {"throughput": throughput, "artifact": artifact, "starting": starting}
+
+
+def run(name: str, options: Namespace) -> list[str]:
+    """Run one case in a folder of its own, which is deleted."""
+    with tempfile.TemporaryDirectory(prefix="trackstack-bench-") as folder:
+        return CASES[name](options, Path(folder))
