@@ -22,7 +22,7 @@ import sqlalchemy
 import yaml
 
 from tests.bench import load
-from tests.bench.processes import MIB, Memory, Peaks, memory, stock_server
+from tests.bench.processes import MIB, Memory, Peaks, memory, settle, stock_server
 from tests.live.stacks import ROOT, Stack, clean_environment, copy_of_the_program
 from trackstack.embedded.state import StackState
 
@@ -130,6 +130,7 @@ def throughput(options: Namespace, folder: Path) -> list[str]:
                 f"sqlite:///{folder / 'sqlite' / 'mlflow.db'}",
             ),
         }
+        settle(pids["tracking-1.serve"], stock[1], lite[1])
         measured = _rounds(options, servers)
         sizes = {
             "ours: PostgreSQL, 2 workers": memory(pids["tracking-1.serve"]),
@@ -165,6 +166,7 @@ def _rounds(
             for operation in operations
         }
         client.close()
+        load.hammer(uri, load.log_metric, targets[name]["log_metric"], 2)  # every worker is warm
     measured = {name: {what: load.Measured() for what in operations} for name in servers}
     for number in range(options.rounds):
         for what, operation in operations.items():

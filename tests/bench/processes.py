@@ -53,6 +53,24 @@ def memory(*pids: int) -> Memory:
     return Memory(count, rss, pss)
 
 
+def settle(*pids: int, seconds: float = 60) -> None:
+    """Wait until trees that have just been started are idle, or for so long."""
+    deadline = time.monotonic() + seconds
+    calm = 0
+    while calm < 2 and time.monotonic() < deadline:
+        before = _cpu_seconds(pids)
+        time.sleep(1)
+        calm = calm + 1 if _cpu_seconds(pids) - before < 0.3 else 0
+
+
+def _cpu_seconds(pids: tuple[int, ...]) -> float:
+    used = 0.0
+    for process in {one for pid in pids for one in tree(pid)}:
+        with contextlib.suppress(psutil.Error):
+            used += sum(process.cpu_times()[:2])
+    return used
+
+
 class Peaks:
     """Highest RSS of every single process of named trees, sampled in a thread."""
 
@@ -130,7 +148,7 @@ def stock_server(folder: Path, store: str = "") -> Iterator[tuple[str, int]]:
 
 
 def _wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300  # 20 s alone, minutes on a busy machine
     while time.monotonic() < deadline and server.poll() is None:
         try:
             with urllib.request.urlopen(f"{uri}/health", timeout=5):
