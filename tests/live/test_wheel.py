@@ -97,6 +97,24 @@ def test_an_old_client_logs_into_the_stack(
     assert [file.name for file in tmp_path.iterdir()] == []
 
 
+def test_the_host_needs_nothing_but_its_own_lock(tmp_path: Path) -> None:
+    """What `make up` installs is enough: the tests' own environment holds much more."""
+    uv("venv", "--python", sys.executable, tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    uv("pip", "install", "--python", python, "--require-hashes", "-r", "requirements.txt")
+    for argv in (["--help"], ["preview", "--stack", "prod", "--json"]):
+        done = subprocess.run(
+            [python, "-m", "trackstack.cli", *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**clean_environment(), "TRACKSTACK_HOME": str(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outputs"]["tracking_uri"].startswith("https://")
+
+
 def test_what_needs_the_host_says_which_extra(old_environment: Path, dev_stack: Stack) -> None:
     done = subprocess.run(
         [old_environment, "-m", "trackstack.cli", "up", "-C", ROOT],

@@ -6,7 +6,7 @@ import sys
 # gRPC's own lines would end up between ours.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import click
+import typer
 
 from trackstack.cli import (
     down,
@@ -29,12 +29,9 @@ def main() -> None:
     """Run the command; every error a user can cause is one sentence and an exit code."""
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Exit as stop:  # typer turns Ctrl-C into one with 130
+    except typer.Exit as stop:  # typer turns Ctrl-C into one with 130
         code = stop.exit_code
-    except click.ClickException as error:
-        sys.stderr.write(f"trackstack: {error.format_message()}\n")
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         code = _INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "trackstack":
@@ -48,7 +45,9 @@ def main() -> None:
         known = getattr(error, "exit_code", None)
         if known is None:
             raise
-        sys.stderr.write(f"trackstack: {error}\n")
+        # Wrong usage is click's own exception, which newer releases of typer carry along.
+        told = getattr(error, "format_message", lambda: error)()
+        sys.stderr.write(f"trackstack: {told}\n")
         code = int(known)
     if code == _INTERRUPTED:
         sys.stderr.write(
