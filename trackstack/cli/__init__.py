@@ -46,7 +46,7 @@ def main() -> None:
         if known is None:
             raise
         # Wrong usage is click's own exception, which newer releases of typer carry along.
-        told = getattr(error, "format_message", lambda: error)()
+        told = error.format_message() if hasattr(error, "format_message") else error
         sys.stderr.write(f"trackstack: {told}\n")
         code = int(known)
     if code == _INTERRUPTED:

@@ -16,6 +16,7 @@ from trackstack.embedded.errors import ConvergeError
 from trackstack.embedded.standins.bucket import program
 from trackstack.embedded.state import FileLock
 
+_TELLING = ("error:", "cause:")
 _PACKAGE = Path(trackstack.__file__).parent
 LOCK = _PACKAGE / "server" / "requirements.txt"
 
@@ -65,16 +66,23 @@ def make_server_environment() -> None:
 def _run(*argv: str) -> None:
     environment = dict(os.environ)
     # uv has its own names for what pip's users may have set.
-    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX")):
+    for pip, uv in (
+        ("PIP_INDEX_URL", "UV_DEFAULT_INDEX"),
+        ("PIP_EXTRA_INDEX_URL", "UV_INDEX"),
+        ("PIP_CERT", "SSL_CERT_FILE"),
+    ):
         if pip in environment:
             environment.setdefault(uv, environment[pip])
     environment.pop("VIRTUAL_ENV", None)
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        # uv tells "error: …", then a chain of "cause: …", then perhaps hints.
+        lines = [line.strip() for line in done.stderr.splitlines()]
+        causes = [line.partition(":")[2].strip() for line in lines if line[:6] in _TELLING]
+        why = f"{causes[0]} ({causes[-1]})" if len(causes) > 1 else "".join(causes)
         raise ConvergeError(
             "The server's environment could not be installed from its lock: "
-            + (lines[-1] if lines else f"uv ended with status {done.returncode}")
+            + (why or f"uv ended with status {done.returncode}")
         )
 
 
