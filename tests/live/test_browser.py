@@ -32,6 +32,8 @@ ARGUMENTS = (
 WAIT_MILLISECONDS = 30_000
 # MLflow's UI asks who is signed in; a server without authentication has no such address.
 NOBODY_SIGNED_IN = (404, "GET", "/ajax-api/2.0/mlflow/users/current")
+# Chromium's word for a chart that is measured twice in one frame; MLflow's charts are.
+DRAWN_TWICE = "ResizeObserver loop completed with undelivered notifications."
 
 
 def chromium() -> str:
@@ -82,7 +84,8 @@ class Visit:
         status, method, path = NOBODY_SIGNED_IN
         known = (status, method, self.uri + path)
         assert [one for one in self.responses if one[0] >= 400 and one != known] == []
-        assert [line for line in self.errors if not line.endswith(f" {self.uri}{path}")] == []
+        unknown = [line for line in self.errors if not line.endswith(f" {self.uri}{path}")]
+        assert [line for line in unknown if DRAWN_TWICE not in line] == []
 
 
 @contextlib.contextmanager
@@ -165,11 +168,14 @@ def test_the_artifact_view_renders_the_figure(visit: Visit, example_run: Example
     visit.assert_clean()
 
 
-def test_the_artifact_view_shows_the_models_description(
-    visit: Visit, example_run: ExampleRun
+def test_the_models_own_artifact_view_shows_its_description(
+    visit: Visit, dev_stack: Stack, example_run: ExampleRun
 ) -> None:
-    run = f"/experiments/{example_run.experiment_id}/runs/{example_run.run_id}"
-    visit.open(f"{run}/artifacts/model/MLmodel", "loader_module: mlflow.sklearn")
+    version = dev_stack.call(f"model-versions/get?name={MODEL}&version=1")["model_version"]
+    model = version["source"].removeprefix("models:/")
+    visit.open(f"/experiments/{example_run.experiment_id}/models/{model}/artifacts", "MLmodel")
+    visit.page.get_by_text("MLmodel", exact=True).first.click()
+    visit.see("loader_module: mlflow.sklearn")
     visit.shoot("6-mlmodel")
     visit.assert_clean()
 

@@ -12,7 +12,7 @@ from typing import Any
 from trackstack.embedded import answers
 from trackstack.embedded.errors import ProgramError
 from trackstack.embedded.record import Registered
-from trackstack.embedded.specs import ProcessSpec, TcpReady
+from trackstack.embedded.specs import HttpReady, ProcessSpec, Ready, TcpReady
 from trackstack.embedded.standins import bucket, task
 from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
 
@@ -65,7 +65,6 @@ class Balancer:
             plan.certificate = None
         servers = {listener.name: self._server(plan, listener, listeners) for listener in listeners}
         text = json.dumps(_config(str(storage), servers, secure=secure), indent=1)
-        port = plan.host.port(_port_key(listeners[0]), PREFERRED_PORT)
         plan.processes.append(
             ProcessSpec(
                 name=NAME,
@@ -80,9 +79,20 @@ class Balancer:
                 },
                 files={str(config): text},
                 cwd=str(storage),
-                ready=TcpReady(port),
+                ready=self._ready(plan, listeners[-1]),
+                ready_seconds=3600,  # it is ready when a task behind it is, and that migrates first
                 stop_seconds=10,
             )
+        )
+
+    def _ready(self, plan: Plan, listener: Registered) -> Ready:
+        """Ready when the platform answers through it, not only the proxy itself."""
+        port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+        group = _target_group(plan, known(listener, "defaultActions", [{}])[0])
+        if group is None:
+            return TcpReady(port)
+        return HttpReady(
+            f"{_protocol(listener).lower()}://{LOOPBACK}:{port}{task.health_path(group)}"
         )
 
     def _names(self, plan: Plan, listeners: tuple[Registered, ...]) -> None:
@@ -192,10 +202,7 @@ def _action(
     action = ordered[-1]
     kind = action.get("type")
     if kind == "forward":
-        arn = action.get("targetGroupArn")
-        if not arn:
-            arn = (action.get("forward") or {}).get("targetGroups", [{}])[0].get("arn")
-        return _forward(plan, owner, str(arn))
+        return _forward(plan, owner, action)
     if kind == "fixed-response":
         fixed = action.get("fixedResponse") or {}
         return {
@@ -223,19 +230,27 @@ def _action(
     )
 
 
-def _forward(plan: Plan, owner: Registered, arn: str) -> dict[str, Any]:
+def _target_group(plan: Plan, action: Mapping[str, Any]) -> Registered | None:
+    """The declared target group that an action forwards to."""
+    arn = action.get("targetGroupArn")
+    if not arn:
+        arn = (action.get("forward") or {}).get("targetGroups", [{}])[0].get("arn")
     for group in plan.recording.of_type(TARGET_GROUP):
-        if group.outputs.get("arn") == arn:
-            break
-    else:
+        if arn and group.outputs.get("arn") == arn:
+            return group
+    return None
+
+
+def _forward(plan: Plan, owner: Registered, action: Mapping[str, Any]) -> dict[str, Any]:
+    group = _target_group(plan, action)
+    if group is None:
         raise ProgramError(
-            f"{owner.type} {owner.name!r} forwards to {arn}, a target group that the program does"
-            " not declare."
+            f"{owner.type} {owner.name!r} forwards to a target group that the program does not"
+            " declare."
         )
-    tasks = task.upstreams(plan, arn)
+    tasks = task.upstreams(plan, str(group.outputs["arn"]))
     if not tasks:
         return {"handler": "static_response", "status_code": "503", "body": "no target\n"}
-    health = (known(group, "healthCheck") or {}).get("path") or "/"
     return {
         "handler": "reverse_proxy",
         "upstreams": [{"dial": f"{LOOPBACK}:{port}"} for _, port in tasks],
@@ -247,7 +262,13 @@ def _forward(plan: Plan, owner: Registered, arn: str) -> dict[str, Any]:
             "try_interval": "100ms",
         },
         "health_checks": {
-            "active": {"uri": health, "interval": "5s", "timeout": "4s", "fails": 2},
+            # Often, because a task that was away counts as away until the next look.
+            "active": {
+                "uri": task.health_path(group),
+                "interval": "1s",
+                "timeout": "4s",
+                "fails": 2,
+            },
             "passive": {"fail_duration": "1s", "max_fails": 1},
         },
     }

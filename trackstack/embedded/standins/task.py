@@ -107,6 +107,11 @@ def upstreams(plan: Plan, target_group_arn: str) -> list[tuple[str, int]]:
     return found
 
 
+def health_path(target_group: Registered) -> str:
+    """The path that a balancer asks a task for."""
+    return str((known(target_group, "healthCheck") or {}).get("path") or "/")
+
+
 def _bucket_of(environment: Mapping[str, str]) -> str:
     """The bucket that a task's artifacts go to; "" when they go elsewhere."""
     destination = environment.get("MLFLOW_ARTIFACTS_DESTINATION", "")
@@ -232,8 +237,7 @@ class _Task:
                 continue
             for group in self.plan.recording.of_type(_TARGET_GROUP):
                 if group.outputs.get("arn") == entry.get("targetGroupArn"):
-                    path = (known(group, "healthCheck") or {}).get("path") or "/"
-                    return HttpReady(f"http://{LOOPBACK}:{task.port}{path}")
+                    return HttpReady(f"http://{LOOPBACK}:{task.port}{health_path(group)}")
         return TcpReady(task.port)
 
 
