@@ -499,3 +499,32 @@ def test_registrations_answered_at_once_lose_no_saved_value() -> None:
     assert set(state.saved_ports().values()) == ports
     assert len(state.secret_names()) == 25
     assert len(state.read_json("names.json")) == 50
+
+
+def test_a_bucket_of_somebody_else_is_a_folder_under_its_name(record: Record) -> None:
+    there = [{"name": "MLFLOW_ARTIFACTS_DESTINATION", "value": "s3://not-ours/runs"}]
+    plan = plan_of(record(lambda: platform([container(environment=there)])))
+    (urn,) = [urn for urn in plan.identities if urn.endswith("::not-ours")]
+    assert plan.identities[urn] == {"bucket": "not-ours"}
+    assert "MLFLOW_S3_ENDPOINT_URL" in spec(plan, "tracking-1.serve").environment
+    converge._check_identities(StackState.open("shop", "test"), plan)
+
+
+def test_an_s3_compatible_server_is_left_to_itself(record: Record) -> None:
+    there = [
+        {"name": "MLFLOW_ARTIFACTS_DESTINATION", "value": "s3://not-ours/runs"},
+        {"name": "MLFLOW_S3_ENDPOINT_URL", "value": "https://minio.example.com"},
+    ]
+    plan = plan_of(record(lambda: platform([container(environment=there)])))
+    environment = spec(plan, "tracking-1.serve").environment
+    assert environment["MLFLOW_S3_ENDPOINT_URL"] == "https://minio.example.com"
+    assert "artifact-store" not in {one.name for one in plan.processes}
+
+
+def test_two_runs_of_one_program_want_exactly_the_same(
+    evaluate: Callable[[str], Recording],
+) -> None:
+    first = evaluate("prod")
+    again = Recording(first.project, first.stack, tuple(reversed(first.resources)), first.outputs)
+    wanted = [{s.name: s.to_json() for s in plan_of(one).processes} for one in (first, again)]
+    assert wanted[0] == wanted[1]

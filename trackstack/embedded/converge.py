@@ -308,12 +308,13 @@ def _holder(port: int) -> str:
 def _check_identities(state: StackState, plan: Plan) -> None:
     saved = state.read_json(_IDENTITIES) or {}
     for urn, wanted in plan.identities.items():
-        registered = plan.recording.by_urn(urn)
-        for known in (urn, *registered.options.aliases):
+        declared = [one for one in plan.recording.resources if one.urn == urn]
+        aliases = declared[0].options.aliases if declared else ()
+        for known in (urn, *aliases):
             for what, value in saved.get(known, {}).items():
                 if wanted.get(what) not in (None, value):
                     raise ConvergeError(
-                        f"The {what} of {registered.name!r} changed from {value!r} to"
+                        f"The {what} of {urn.rpartition('::')[2]!r} changed from {value!r} to"
                         f" {wanted[what]!r}. On AWS this replaces the resource by an empty one;"
                         " its data here is untouched: take the change back, or start anew with"
                         " `trackstack down --delete-data`."

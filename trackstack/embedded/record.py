@@ -77,8 +77,9 @@ class Recording:
     warnings: tuple[str, ...] = ()
 
     def of_type(self, *types: str) -> tuple[Registered, ...]:
-        """The resources of these types, in order of registration."""
-        return tuple(r for r in self.resources if r.type in types)
+        """The resources of these types by URN: registration has another order in every run."""
+        found = (one for one in self.resources if one.type in types)
+        return tuple(sorted(found, key=lambda one: one.urn))
 
     def by_urn(self, urn: str) -> Registered:
         """The resource with this URN; KeyError when the program has none."""

@@ -79,7 +79,7 @@ class Balancer:
                 },
                 files={str(config): text},
                 cwd=str(storage),
-                ready=self._ready(plan, listeners[-1]),
+                ready=self._ready(plan, min(listeners, key=_plainness)),
                 ready_seconds=3600,  # it is ready when a task behind it is, and that migrates first
                 stop_seconds=10,
             )
@@ -157,6 +157,11 @@ class Balancer:
             # A client that connects to an address sends no name: it gets the address's.
             server["tls_connection_policies"] = [{"default_sni": LOOPBACK}]
         return server
+
+
+def _plainness(listener: Registered) -> tuple[bool, str]:
+    """Orders listeners so that the one which clients use comes first."""
+    return _protocol(listener) != "HTTPS", listener.urn
 
 
 def _port_key(listener: Registered) -> str:

@@ -128,10 +128,17 @@ def _own_buckets(plan: Plan) -> None:
         for container in containers(found):
             name = _bucket_of(_plain(container))
             if name and name not in declared:
-                named[name] = found
+                named[name] = _existing(plan, name)
     if named:
         plan.translated("existing bucket", ", ".join(sorted(named)), "a folder of this stack")
         bucket.serve(plan, {**declared, **named})
+
+
+def _existing(plan: Plan, name: str) -> Registered:
+    """Stands for a bucket that is not the stack's own; its data is kept by its name."""
+    urn = f"urn:pulumi:{plan.recording.stack}::{plan.recording.project}::{bucket.TYPE}::{name}"
+    known = {"bucket": name}
+    return Registered(urn, bucket.TYPE, name, custom=True, parent="", inputs=known, outputs=known)
 
 
 def _plain(container: Mapping[str, Any]) -> dict[str, str]:
