@@ -4,8 +4,12 @@ Screenshots go to ``$TRACKSTACK_SCREENSHOTS``, else to the test's own folder.
 """
 
 import contextlib
+import json
 import os
 import shutil
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.conftest import ExampleRun
+from tests.live.conftest import ExampleRun, StackFactory
 from tests.live.stacks import Stack
 
 pytestmark = [pytest.mark.live, pytest.mark.browser, pytest.mark.xdist_group("stack")]
@@ -188,20 +192,52 @@ def test_the_registered_model_has_its_version(visit: Visit, example_run: Example
     visit.assert_clean()
 
 
-def test_the_page_may_write(visit: Visit, dev_stack: Stack, example_run: ExampleRun) -> None:
-    """A same-origin POST: with wrong CORS settings it is 403, and only a browser shows it."""
-    visit.open(f"/experiments/{example_run.experiment_id}/runs", MODEL)
-    status = visit.page.evaluate(
+def set_tag(visit: Visit, run_id: str) -> int:
+    """Write as the page does, a same-origin POST; its status."""
+    status: int = visit.page.evaluate(
         """async body => (await fetch("ajax-api/2.0/mlflow/runs/set-tag", {
             method: "POST",
             headers: {"Content-Type": "application/json"},
             body: JSON.stringify(body),
         })).status""",
-        {"run_id": example_run.run_id, "key": "reviewed", "value": "in a browser"},
+        {"run_id": run_id, "key": "reviewed", "value": "in a browser"},
     )
-    assert status == 200
+    return status
+
+
+def test_the_page_may_write(visit: Visit, dev_stack: Stack, example_run: ExampleRun) -> None:
+    visit.open(f"/experiments/{example_run.experiment_id}/runs", MODEL)
+    assert set_tag(visit, example_run.run_id) == 200
     tags = dev_stack.call(f"runs/get?run_id={example_run.run_id}")["run"]["data"]["tags"]
     assert {"key": "reviewed", "value": "in a browser"} in tags
     own = [one for one in visit.responses if one[1] == "POST" and "set-tag" not in one[2]]
     assert own  # the UI's search for runs is a POST, too
     visit.assert_clean()
+
+
+def test_the_page_may_write_over_tls(stack_factory: StackFactory, tmp_path: Path) -> None:
+    """With the checks on: MLflow lets every origin on loopback in, but no other.
+
+    So a wrong CORS setting shows on AWS only; that it is the platform's own URL is for the tests
+    of the component to hold.
+    """
+    chromium()  # before a whole stack is started for nothing
+    stack = stack_factory(name="prod")
+    stack.up()
+    context = ssl.create_default_context(cadata=stack.outputs["tracking_certificate"])
+    request = urllib.request.Request(
+        f"{stack.uri}/api/2.0/mlflow/runs/create",
+        data=b'{"experiment_id": "0"}',
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+        run_id = json.load(answer)["run"]["info"]["run_id"]
+    request.add_header("Origin", "https://elsewhere.example")
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(request, context=context, timeout=30)
+    # Chromium takes authorities from a store of the user's, which no test touches.
+    with visiting(stack.uri, tmp_path, ignore_https_errors=True) as visit:
+        visit.open("/experiments", "Default")
+        assert set_tag(visit, run_id) == 200
+        visit.assert_clean()
+    stack.delete()

@@ -195,8 +195,9 @@ class StackState:
         with FileLock(home_of(self) / "ports.lock").wait():
             mine = self.saved_ports()
             taken = self._ports_of_others() | set(mine.values())
-            # Stable for a name, spread over names: a stack made anew gets its old ports.
-            start = zlib.crc32(f"{self.project}/{self.stack}/{key}".encode()) % len(_PORTS)
+            # Stable for a folder, spread over folders: a stack made anew gets its old ports, and
+            # two homes that know nothing of each other seldom want the same.
+            start = zlib.crc32(os.fsencode(self.path) + key.encode()) % len(_PORTS)
             row = (_PORTS[(start + step) % len(_PORTS)] for step in range(len(_PORTS)))
             first: Iterable[int] = range(prefer, prefer + 10) if prefer else ()
             candidates = (*first, *row)
