@@ -99,12 +99,19 @@ def print_summary(summary: "Summary", *, verb: str) -> None:
             table.add_row(row["what"], row["declared"], row["here"])
         out.print()
         out.print(table)
-    if summary.declared_only:
+    only = summary.declared_only
+    if only and verb == "preview":
         listed = ", ".join(
-            f"{kind.rpartition(':')[2]}" + (f" x {count}" if count > 1 else "")
-            for kind, count in summary.declared_only.items()
+            kind.rpartition(":")[2] + (f" x {count}" if count > 1 else "")
+            for kind, count in only.items()
         )
-        out.print(f"[bold]Declared, not run here[/]  [dim]{listed}[/]")
+        out.print()
+        out.print(f"[bold]Declared, not run here[/]  [dim]{listed}[/]", soft_wrap=False)
+    elif only:
+        out.print(
+            f"[bold]Declared, not run here[/]  {sum(only.values())} resources of {len(only)} types"
+            " [dim](`trackstack preview` lists them)[/]"
+        )
     for urn in summary.kept:
         out.print(f"[yellow]Kept[/]  the data of {urn}, which left the program")
     for warning in summary.warnings:
