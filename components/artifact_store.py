@@ -91,12 +91,14 @@ class ArtifactStore(pulumi.ComponentResource):
         )
 
     def _make(self, name: str, args: ArtifactStoreArgs) -> s3.Bucket:
-        child = ResourceOptions(parent=self)
         expendable = args.get("expendable", False)
+        # The guards, too: `pulumi destroy --skip-preview` is refused only when it comes to what is
+        # protected, and would by then have left the runs in a bucket without them.
+        kept = ResourceOptions(parent=self, protect=not expendable)
         bucket = s3.Bucket(
             f"{name}-bucket",
             force_destroy=expendable,
-            opts=ResourceOptions(parent=self, protect=not expendable),
+            opts=kept,
         )
         private = s3.BucketPublicAccessBlock(
             f"{name}-private",
@@ -105,32 +107,32 @@ class ArtifactStore(pulumi.ComponentResource):
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=child,
+            opts=kept,
         )
         s3.BucketOwnershipControls(
             f"{name}-owned",
             bucket=bucket.id,
             rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=child,
+            opts=kept,
         )
         s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encrypted",
             bucket=bucket.id,
             rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
-            opts=child,
+            opts=kept,
         )
         versions = s3.BucketVersioning(
             f"{name}-versions",
             bucket=bucket.id,
             versioning_configuration={"status": "Enabled"},
-            opts=child,
+            opts=kept,
         )
         s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.id,
             policy=bucket.arn.apply(policies.tls_only),
             # Two at once on one bucket: "OperationAborted: A conflicting conditional operation".
-            opts=ResourceOptions(parent=self, depends_on=[private]),
+            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[private])),
         )
         s3.BucketLifecycleConfiguration(
             f"{name}-tidy",
@@ -154,7 +156,7 @@ class ArtifactStore(pulumi.ComponentResource):
                     "expiration": {"expired_object_delete_marker": True},
                 },
             ],
-            opts=ResourceOptions(parent=self, depends_on=[versions]),
+            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[versions])),
         )
         return bucket
 

@@ -20,6 +20,14 @@ def test_destroying_the_stack_keeps_the_runs_unless_asked() -> None:
     assert bucket.inputs["forceDestroy"]
 
 
+def test_a_destroy_that_is_refused_half_way_leaves_the_bucket_its_guards() -> None:
+    made = [one for one in store().recording.resources if one.type.startswith("aws:s3/")]
+    assert len(made) == 7
+    assert all(one.options.protect for one in made)
+    expendable = store(expendable=True).recording.resources
+    assert not any(one.options.protect for one in expendable)
+
+
 def test_an_overwritten_artifact_can_be_brought_back() -> None:
     declared = store(noncurrent_days=90)
     assert declared.one(":BucketVersioning").inputs["versioningConfiguration"] == {

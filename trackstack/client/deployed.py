@@ -56,7 +56,8 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
             "Reading an SSM parameter needs boto3: pip install 'trackstack[aws]'."
         ) from None
     try:
-        client = boto3.client("ssm", region_name=region)
+        # boto3 itself reads AWS_DEFAULT_REGION only; Lambda, ECS and most CI set the other.
+        client = boto3.client("ssm", region_name=region or os.environ.get("AWS_REGION"))
         value = client.get_parameter(Name=name)["Parameter"]["Value"]
     except (aws.BotoCoreError, aws.ClientError) as error:
         raise ClientError(f"The parameter {name} can't be read: {error}") from None
