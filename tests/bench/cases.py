@@ -103,7 +103,7 @@ def _fill(uri: str, store: str, runs: int) -> str:
     names = [uuid.uuid4().hex for _ in range(runs - 1)]
     with engine.begin() as connection:
         for name in ("runs", "metrics", "latest_metrics", "params", "tags"):
-            table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=engine)
+            table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=connection)
             chosen = sqlalchemy.select(table).where(table.c.run_uuid == run)
             rows = [dict(row) for row in connection.execute(chosen).mappings()]
             copies = [{**row, "run_uuid": name} for name in names for row in rows]
