@@ -20,7 +20,7 @@ $(VENV)/host: requirements.txt pyproject.toml
 
 # What checks, tests and the example need on top; uv came with the host's requirements.
 $(VENV)/dev: $(VENV)/host requirements-dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
 	@touch $@
 
 up: $(VENV)/host ## run the stack here: make up STACK=prod
