@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from trackstack.client import deployed
-from trackstack.client.errors import ClientError
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
 from trackstack.embedded.state import StackState
@@ -61,6 +60,3 @@ def find_outputs(source: str, stack: str, project: str = "") -> Mapping[str, Any
     # The state keeps keys sorted; people read them in the order of the contract.
     known = [name for name in OUTPUT_NAMES if name in outputs]
     return {name: outputs[name] for name in [*known, *(k for k in outputs if k not in known)]}
-
-
-__all__ = ["ClientError", "find_outputs", "find_state"]

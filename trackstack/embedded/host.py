@@ -10,7 +10,6 @@ from trackstack.embedded.monitor import Answer
 from trackstack.embedded.project import Configuration, Project
 from trackstack.embedded.record import Registered
 from trackstack.embedded.standins import STAND_INS
-from trackstack.embedded.standins.base import Host
 from trackstack.embedded.standins.bucket import TYPE as BUCKET
 from trackstack.embedded.standins.database import TYPE as DATABASE
 from trackstack.embedded.state import StackState
@@ -117,6 +116,3 @@ def region_of(project: Project, configuration: Configuration) -> str:
         if configuration.values.get(key):
             return configuration.values[key]
     return answers.DEFAULT_REGION
-
-
-__all__ = ["Host", "LiveHost", "PreviewHost", "StackAnswers", "region_of"]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from trackstack.embedded import wire
 from trackstack.embedded.errors import ProgramError
-from trackstack.embedded.record import UNKNOWN, Recording, Registered
+from trackstack.embedded.record import Recording, Registered
 from trackstack.embedded.specs import ProcessSpec
 
 LOOPBACK = "127.0.0.1"
@@ -93,24 +93,22 @@ class Plan:
         return here
 
 
-def need(registered: Registered, *names: str) -> Any:
+def need(registered: Registered, name: str) -> Any:
     """The value of an input that a stand-in can't do without.
 
     Raises:
         ProgramError: it is missing or unknown; the sentence names property and resource.
     """
-    for name in names:
-        value = registered.inputs.get(name)
-        if value is None:
-            continue
-        if wire.has_unknown(value):
-            raise ProgramError(
-                f"{registered.type} {registered.name!r} needs {name!r} to run here, but its value"
-                " comes from a resource that has no stand-in on this machine: derive it from"
-                " something else, or deploy with `pulumi up`."
-            )
+    value = registered.inputs.get(name)
+    if wire.has_unknown(value):
+        raise ProgramError(
+            f"{registered.type} {registered.name!r} needs {name!r} to run here, but its value"
+            " comes from a resource that has no stand-in on this machine: derive it from"
+            " something else, or deploy with `pulumi up`."
+        )
+    if value is not None:
         return wire.reveal(value)
-    raise ProgramError(f"{registered.type} {registered.name!r} must say {names[0]!r} to run here.")
+    raise ProgramError(f"{registered.type} {registered.name!r} must say {name!r} to run here.")
 
 
 def known(registered: Registered, name: str, default: Any = None) -> Any:
@@ -136,6 +134,3 @@ class StandIn(Protocol):
     def plan(self, plan: Plan) -> None:
         """Add processes, data and translations for all resources of these types."""
         ...
-
-
-__all__ = ["LOOPBACK", "UNKNOWN", "Host", "Paths", "Plan", "Row", "StandIn", "known", "need"]

@@ -8,7 +8,6 @@ from its lock.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from trackstack.core import server_environment as names
@@ -255,8 +254,3 @@ def _value_from(reference: str) -> tuple[str, str]:
         # RDS's own names contain no colon: the seventh field ends the ARN.
         return ":".join(parts[:7]), parts[7]
     return reference, ""
-
-
-def work_folders(plan: Plan) -> list[Path]:
-    """Every folder that processes expect to exist."""
-    return sorted({Path(spec.cwd) for spec in plan.processes if spec.cwd})

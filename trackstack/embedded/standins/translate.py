@@ -58,16 +58,12 @@ def environment(
         secrets["AWS_ACCESS_KEY_ID"] = bucket.ACCESS_KEY
         secrets["AWS_SECRET_ACCESS_KEY"] = bucket.SECRET_KEY
     for key, value in here.items():
-        here[key] = _paths(plan, task, _public(plan, value))
+        here[key] = _paths(plan, task, public(plan, value))
     return here, secrets
 
 
 def public(plan: Plan, value: str) -> str:
     """Text with the public URL and name of the platform as they are here."""
-    return _public(plan, value)
-
-
-def _public(plan: Plan, value: str) -> str:
     for url, local in plan.public_urls.items():
         value = value.replace(url, local)
     for host, local in plan.public_hosts.items():
