@@ -478,3 +478,25 @@ def test_lost_secrets_cost_no_run(worn_stack: Stack) -> None:
     assert worn_stack.status()["ok"]
     assert worn_stack.call(f"runs/get?run_id={run}")["run"]["info"]["run_id"] == run
     assert get(worn_stack, "kept") == (200, b"kept")
+
+
+@pytest.mark.parametrize(
+    ("service", "check"), [("artifact-store", "artifact store"), ("backend", "database")]
+)
+def test_status_finds_what_health_cannot(worn_stack: Stack, service: str, check: str) -> None:
+    worn_stack.up()
+    leader = psutil.Process(worn_stack.pids()[service])
+    frozen = [leader, *leader.children(recursive=True)]
+    for process in frozen:
+        process.suspend()
+    try:
+        with urllib.request.urlopen(f"{worn_stack.uri}/health", timeout=10) as answer:
+            assert answer.status == 200
+        told = worn_stack.status()
+        assert not told["ok"]
+        assert check in [one["name"] for one in told["checks"] if not one["ok"]]
+        assert worn_stack.cli("status", check=False).returncode == 5
+    finally:
+        for process in frozen:
+            process.resume()
+    worn_stack.wait_until_healthy()
