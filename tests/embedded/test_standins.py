@@ -528,3 +528,15 @@ def test_two_runs_of_one_program_want_exactly_the_same(
     again = Recording(first.project, first.stack, tuple(reversed(first.resources)), first.outputs)
     wanted = [{s.name: s.to_json() for s in plan_of(one).processes} for one in (first, again)]
     assert wanted[0] == wanted[1]
+
+
+def test_a_declared_bucket_and_a_named_one_are_both_served(record: Record) -> None:
+    there = [{"name": "MLFLOW_ARTIFACTS_DESTINATION", "value": "s3://not-ours/runs"}]
+
+    def program() -> None:
+        s3.Bucket("ours", bucket="ours")
+        platform([container(environment=there)])
+
+    plan = plan_of(record(program))
+    kept = [one["bucket"] for one in plan.identities.values() if "bucket" in one]
+    assert sorted(kept) == ["not-ours", "ours"]

@@ -372,17 +372,21 @@ def request(
         return error.code, error.read()
 
 
-def test_an_interrupted_up_says_so_and_the_next_one_goes_on(fresh_stack: Stack) -> None:
-    environment = {**clean_environment(), "TRACKSTACK_HOME": str(fresh_stack.home)}
-    starting = subprocess.Popen(
+def starting_up(stack: Stack) -> subprocess.Popen[str]:
+    """An ``up`` under way, in a process group of its own as in a terminal."""
+    return subprocess.Popen(
         [sys.executable, "-m", "trackstack.cli", "up"],
-        cwd=fresh_stack.project,
-        env=environment,
+        cwd=stack.project,
+        env={**clean_environment(), "TRACKSTACK_HOME": str(stack.home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+
+
+def test_an_interrupted_up_says_so_and_the_next_one_goes_on(fresh_stack: Stack) -> None:
+    starting = starting_up(fresh_stack)
     deadline = time.monotonic() + 60
     while not (fresh_stack.state / "observed.json").exists():
         assert time.monotonic() < deadline
@@ -400,15 +404,7 @@ def test_an_interrupted_up_says_so_and_the_next_one_goes_on(fresh_stack: Stack) 
 
 
 def test_an_interrupted_evaluation_has_touched_nothing(fresh_stack: Stack) -> None:
-    environment = {**clean_environment(), "TRACKSTACK_HOME": str(fresh_stack.home)}
-    starting = subprocess.Popen(
-        [sys.executable, "-m", "trackstack.cli", "up"],
-        cwd=fresh_stack.project,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    starting = starting_up(fresh_stack)
     time.sleep(1.5)
     os.killpg(starting.pid, signal.SIGINT)
     _, said = starting.communicate(timeout=30)

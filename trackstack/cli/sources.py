@@ -6,9 +6,7 @@ from typing import Any
 from trackstack.client import deployed
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
-from trackstack.embedded.state import StackState
-
-SUMMARY = "stack.json"
+from trackstack.embedded.state import SUMMARY, StackState
 
 
 def find_state(stack: str, project: str = "") -> StackState:

@@ -25,9 +25,8 @@ from trackstack.embedded.project import Configuration, Project, secret_variable
 from trackstack.embedded.record import Recording, Registered
 from trackstack.embedded.standins import CATALOGUE, STAND_INS, database, translate
 from trackstack.embedded.standins.base import Plan
-from trackstack.embedded.state import StackState, port_is_free, reachable_path
+from trackstack.embedded.state import SUMMARY, StackState, port_is_free, reachable_path
 
-SUMMARY = "stack.json"
 _IDENTITIES = "identities.json"
 _LISTENER = "listener:"
 Change = Literal["created", "changed", "same", "removed"]

