@@ -41,6 +41,8 @@ class ArtifactStoreArgs(TypedDict):
     """Name of a bucket that somebody else keeps. Default: a bucket is made."""
     endpoint: NotRequired[EndpointArgs]
     """The S3-compatible server that holds the existing bucket. Default: S3 itself."""
+    kms_key_arn: NotRequired[Input[str]]
+    """Key that encrypts the bucket that is made, and the secret. Default, or empty: S3's own."""
     expendable: NotRequired[bool]
     """Let a destroy take the runs along with the bucket. Default: the runs are kept."""
 
@@ -78,7 +80,9 @@ class ArtifactStore(pulumi.ComponentResource):
             self.bucket_arn = Output.from_input(arn)
         if endpoint:
             self.endpoint_url = Output.from_input(endpoint["url"])
-            self.credentials_secret_arn = self._keep_credentials(name, endpoint)
+            self.credentials_secret_arn = self._keep_credentials(
+                name, endpoint, args.get("kms_key_arn") or None
+            )
         self.destination = Output.concat("s3://", self.bucket, "/", args.get("prefix", "runs"))
         self.register_outputs(
             {
@@ -118,7 +122,7 @@ class ArtifactStore(pulumi.ComponentResource):
         s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encrypted",
             bucket=bucket.id,
-            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
+            rules=[_encryption(args.get("kms_key_arn") or None)],
             opts=kept,
         )
         versions = s3.BucketVersioning(
@@ -160,10 +164,13 @@ class ArtifactStore(pulumi.ComponentResource):
         )
         return bucket
 
-    def _keep_credentials(self, name: str, endpoint: EndpointArgs) -> Output[str]:
+    def _keep_credentials(
+        self, name: str, endpoint: EndpointArgs, key: Input[str] | None
+    ) -> Output[str]:
         secret = secretsmanager.Secret(
             f"{name}-credentials",
             description="Access to the S3-compatible server that holds MLflow's artifacts",
+            kms_key_id=key,
             opts=ResourceOptions(parent=self),
         )
         credentials: Input[str] = Output.json_dumps(
@@ -181,3 +188,16 @@ class ArtifactStore(pulumi.ComponentResource):
         )
         # A task started before the value exists fails: who takes the ARN waits for both.
         return Output.all(secret.arn, version.id).apply(lambda both: str(both[0]))
+
+
+def _encryption(key: Input[str] | None) -> s3.BucketServerSideEncryptionConfigurationRuleArgsDict:
+    if key is None:
+        return {"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}
+    return {
+        "apply_server_side_encryption_by_default": {
+            "sse_algorithm": "aws:kms",
+            "kms_master_key_id": key,
+        },
+        # One call to KMS for many objects: without it each file of a model is billed as one.
+        "bucket_key_enabled": True,
+    }

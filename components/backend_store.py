@@ -16,6 +16,8 @@ from pulumi_aws import ec2, rds
 PORT = 5432
 DATABASE = "mlflow"
 MASTER_USER = "trackstack"
+MADE_WITH = ("kms_key_id", "master_user_secret_kms_key_id")
+"""What a database keeps as it was made: another key would be another database, or is refused."""
 
 
 class BackendStoreArgs(TypedDict):
@@ -35,6 +37,8 @@ class BackendStoreArgs(TypedDict):
     """Keep a standby in a second zone. Default: no."""
     backup_days: NotRequired[int]
     """Days that it can be restored to any point of; 1 or more. Default: 7."""
+    kms_key_arn: NotRequired[Input[str]]
+    """Key that encrypts a database that is made, and its secret. Default, or empty: RDS's own."""
     expendable: NotRequired[bool]
     """Let a destroy take the runs along, without a last snapshot. Default: the runs are kept."""
 
@@ -67,6 +71,7 @@ class BackendStore(pulumi.ComponentResource):
         child = ResourceOptions(parent=self)
         expendable = args.get("expendable", False)
         major = args.get("postgres_major", 18)
+        key = args.get("kms_key_arn") or None
 
         group = ec2.SecurityGroup(
             f"{name}-access",
@@ -96,11 +101,13 @@ class BackendStore(pulumi.ComponentResource):
             allocated_storage=args.get("storage_gib", 20),
             storage_type="gp3",
             storage_encrypted=True,
+            kms_key_id=key,
             multi_az=args.get("multi_az", False),
             db_name=DATABASE,
             port=PORT,
             username=MASTER_USER,
             manage_master_user_password=True,
+            master_user_secret_kms_key_id=key,
             iam_database_authentication_enabled=True,
             db_subnet_group_name=subnets.name,
             vpc_security_group_ids=[group.id],
@@ -112,7 +119,9 @@ class BackendStore(pulumi.ComponentResource):
             deletion_protection=not expendable,
             skip_final_snapshot=expendable,
             final_snapshot_identifier=Output.concat(name, "-last-", snapshot.hex),
-            opts=ResourceOptions(parent=self, protect=not expendable),
+            opts=ResourceOptions(
+                parent=self, protect=not expendable, ignore_changes=list(MADE_WITH)
+            ),
         )
 
         self.endpoint = instance.endpoint

@@ -135,6 +135,8 @@ class TrackingServerArgs(TypedDict):
     """Revision that a database with runs may be migrated to. Default: none."""
     log_retention_days: NotRequired[int]
     """Days that the log is kept. Default: 30."""
+    kms_key_arn: NotRequired[Input[str]]
+    """Key that bucket and secrets are encrypted with. Default, or empty: AWS's own, no grant."""
     permissions_boundary: NotRequired[str]
     """ARN of the policy that bounds the roles. Default, or empty: none."""
 
@@ -405,16 +407,18 @@ class TrackingServer(pulumi.ComponentResource):
                 at.get("bucket_arn", ""),
                 args["placement"]["account_id"],
                 args["database_at"]["resource_id"],
+                args.get("kms_key_arn", ""),
             ).apply(
                 lambda v: policies.track_runs(
                     str(v[0]),
                     at["prefix"],
                     policies.database_user_arn(partition, region, str(v[1]), str(v[2])),
+                    str(v[3]),
                 )
             )
         elif bucket_arn is not None:
-            policy = Output.from_input(bucket_arn).apply(
-                lambda arn: policies.keep_artifacts(arn, at["prefix"])
+            policy = Output.all(bucket_arn, args.get("kms_key_arn", "")).apply(
+                lambda v: policies.keep_artifacts(v[0], at["prefix"], v[1])
             )
         else:
             return task, []
@@ -435,9 +439,9 @@ class TrackingServer(pulumi.ComponentResource):
             secrets.append(args["database_at"]["master_secret_arn"])
         if "credentials_secret_arn" in at:
             secrets.append(at["credentials_secret_arn"])
-        policy = Output.all(log.arn, *secrets).apply(
+        policy = Output.all(log.arn, args.get("kms_key_arn", ""), *secrets).apply(
             lambda v: policies.start_tasks(
-                v[0], v[1:], policies.repository_arn(partition, args["image"])
+                v[0], v[2:], policies.repository_arn(partition, args["image"]), v[1]
             )
         )
         grant = iam.RolePolicy(

@@ -4,12 +4,13 @@ from urllib.parse import urlsplit
 
 import pulumi
 import pulumi_aws
-from pulumi import InvokeOptions, Output, ResourceOptions
+from pulumi import Input, InvokeOptions, Output, ResourceOptions
 from pulumi_aws import ec2, route53
 
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore
 from components.client_access import ClientAccess
+from components.encryption_key import EncryptionKey
 from components.front_door import FrontDoor, FrontDoorArgs
 from components.network import Network, NetworkArgs
 from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
@@ -17,6 +18,13 @@ from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.core.settings import Settings
 
 NAME = "mlflow"
+LOG_GROUPS = (
+    f"{NAME}-*",
+    f"/aws/rds/instance/{NAME}-*",
+    f"/aws/ecs/containerinsights/{NAME}-*",
+    f"aws-waf-logs-{NAME}-*",
+)
+"""The stack's log groups: named by itself, or by AWS after its instance, cluster and firewall."""
 
 
 class Platform:
@@ -28,7 +36,22 @@ class Platform:
         self._look_up = InvokeOptions(provider=provider)
         opts = ResourceOptions(providers=[provider])
 
-        self.artifacts = ArtifactStore(f"{NAME}-artifacts", _artifact_store(settings), opts)
+        account_id = pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id
+        self.kms_key_arn: Input[str] = ""
+        if settings.customer_key:
+            key = EncryptionKey(
+                f"{NAME}-encryption",
+                {
+                    "region": settings.region,
+                    "account_id": account_id,
+                    "log_groups": list(LOG_GROUPS),
+                    "topics": [f"{NAME}-*"],
+                    "expendable": settings.expendable,
+                },
+                opts,
+            )
+            self.kms_key_arn = key.key_arn
+        self.artifacts = ArtifactStore(f"{NAME}-artifacts", self._artifact_store(), opts)
         self.network = Network(f"{NAME}-network", self._network(), opts)
         self.backend = BackendStore(
             f"{NAME}-backend",
@@ -40,13 +63,14 @@ class Platform:
                 "storage_gib": settings.database_storage_gib,
                 "multi_az": settings.database_multi_az,
                 "backup_days": settings.database_backup_days,
+                "kms_key_arn": self.kms_key_arn,
                 "expendable": settings.expendable,
             },
             opts,
         )
         # A load balancer's name may have 32 characters.
         self.door = FrontDoor(f"{NAME}-door", self._front_door(), opts)
-        self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
+        self.server = TrackingServer(f"{NAME}-server", self._tracking_server(account_id), opts)
         self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
         self.clients = ClientAccess(
             f"{NAME}-clients",
@@ -126,7 +150,7 @@ class Platform:
             return str(vpc.cidr_block)
         return self._settings.vpc_cidr
 
-    def _tracking_server(self) -> TrackingServerArgs:
+    def _tracking_server(self, account_id: Input[str]) -> TrackingServerArgs:
         s = self._settings
         artifacts_at: ArtifactsAtArgs = {
             "destination": self.artifacts.destination,
@@ -143,7 +167,7 @@ class Platform:
             "image": s.image,
             "placement": {
                 "region": s.region,
-                "account_id": pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id,
+                "account_id": account_id,
                 "vpc_id": self.network.vpc_id,
                 "subnet_ids": self.network.task_subnet_ids,
                 "assign_public_ip": self.network.assign_public_ip,
@@ -174,6 +198,7 @@ class Platform:
             "largest_artifact_minutes": s.largest_artifact_minutes,
             "allow_schema_upgrade": s.allow_schema_upgrade,
             "log_retention_days": s.log_retention_days,
+            "kms_key_arn": self.kms_key_arn,
             "permissions_boundary": s.permissions_boundary,
         }
         if s.artifacts == "separate":
@@ -182,6 +207,25 @@ class Platform:
                 "cpu": s.artifacts_cpu,
                 "memory_mib": s.artifacts_memory_mib,
                 "workers": s.workers,
+            }
+        return args
+
+    def _artifact_store(self) -> ArtifactStoreArgs:
+        s = self._settings
+        args: ArtifactStoreArgs = {
+            "region": s.region,
+            "prefix": s.artifact_prefix,
+            "noncurrent_days": s.artifact_noncurrent_days,
+            "existing_bucket": s.artifact_bucket,
+            "kms_key_arn": self.kms_key_arn,
+            "expendable": s.expendable,
+        }
+        if s.artifact_endpoint:
+            config = pulumi.Config()
+            args["endpoint"] = {
+                "url": s.artifact_endpoint,
+                "access_key_id": config.require_secret("artifact_access_key_id"),
+                "secret_access_key": config.require_secret("artifact_secret_access_key"),
             }
         return args
 
@@ -203,21 +247,3 @@ def _provider(s: Settings) -> pulumi_aws.Provider:
         else None,
         default_tags={"tags": tags},
     )
-
-
-def _artifact_store(s: Settings) -> ArtifactStoreArgs:
-    args: ArtifactStoreArgs = {
-        "region": s.region,
-        "prefix": s.artifact_prefix,
-        "noncurrent_days": s.artifact_noncurrent_days,
-        "existing_bucket": s.artifact_bucket,
-        "expendable": s.expendable,
-    }
-    if s.artifact_endpoint:
-        config = pulumi.Config()
-        args["endpoint"] = {
-            "url": s.artifact_endpoint,
-            "access_key_id": config.require_secret("artifact_access_key_id"),
-            "secret_access_key": config.require_secret("artifact_secret_access_key"),
-        }
-    return args

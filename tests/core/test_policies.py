@@ -111,3 +111,75 @@ def test_the_s3_endpoint_lets_artifacts_and_image_layers_through() -> None:
 )
 def test_arns_begin_with_the_region_s_partition(region: str, partition: str) -> None:
     assert policies.partition_of(region) == partition
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+ROOT = {"AWS": "arn:aws:iam::123456789012:root"}
+
+
+def key_policy(**more: Any) -> dict[str, dict[str, Any]]:
+    document = policies.encryption_key("aws", "us-east-1", "123456789012", **more)
+    return {statement["Sid"]: statement for statement in statements(document)}
+
+
+def test_the_account_administers_its_key_and_can_t_lock_itself_out() -> None:
+    administer = key_policy()["AdministerByIam"]
+    assert administer["Principal"] == ROOT
+    assert "Condition" not in administer
+    # CreateKey refuses a policy after which its caller could not write another one.
+    assert {"kms:PutKeyPolicy", "kms:DescribeKey", "kms:ScheduleKeyDeletion"} <= {
+        *administer["Action"]
+    }
+    assert not {*administer["Action"]} & {*policies.KEY_USE, "kms:CreateGrant"}
+
+
+def test_nobody_reads_with_the_key_but_through_a_service_of_the_region() -> None:
+    found = key_policy(log_groups=["mlflow-*"], topics=["mlflow-*"])
+    for name, statement in found.items():
+        assert statement["Effect"] == "Allow"
+        assert not any("*" in action for action in statement["Action"])
+        if name == "AdministerByIam":
+            continue
+        assert statement["Condition"], name
+        if statement["Principal"] == ROOT:
+            via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+            assert {"s3.us-east-1.amazonaws.com", "rds.us-east-1.amazonaws.com"} <= {*via}
+            assert all(service.endswith(".us-east-1.amazonaws.com") for service in via)
+    assert found["LendToServices"]["Condition"]["Bool"] == {"kms:GrantIsForAWSResource": "true"}
+
+
+def test_the_key_encrypts_exactly_the_stack_s_logs_and_topics() -> None:
+    found = key_policy(log_groups=["mlflow-*"], topics=["mlflow-alarms-*"])
+    assert found["EncryptTheLogs"]["Principal"] == {"Service": "logs.us-east-1.amazonaws.com"}
+    assert found["EncryptTheLogs"]["Condition"] == {
+        "ArnLike": {
+            "kms:EncryptionContext:aws:logs:arn": [
+                "arn:aws:logs:us-east-1:123456789012:log-group:mlflow-*"
+            ]
+        }
+    }
+    assert found["PublishToTopics"]["Condition"] == {
+        "ArnLike": {
+            "kms:EncryptionContext:aws:sns:topicArn": [
+                "arn:aws:sns:us-east-1:123456789012:mlflow-alarms-*"
+            ]
+        }
+    }
+    assert {"EncryptTheLogs", "PublishToTopics"}.isdisjoint(key_policy())
+
+
+def test_a_task_may_use_exactly_the_bucket_s_key() -> None:
+    for document in (
+        policies.keep_artifacts(BUCKET, "runs", KEY),
+        policies.track_runs(BUCKET, "runs", USER, KEY),
+    ):
+        keys = {pair for pair in granted(document) if pair[0].startswith("kms:")}
+        assert keys == {("kms:Decrypt", KEY), ("kms:GenerateDataKey", KEY)}
+    # A bucket that AWS doesn't hold is not encrypted with it.
+    assert granted(policies.track_runs("", "runs", USER, KEY)) == {("rds-db:connect", USER)}
+
+
+def test_starting_a_task_decrypts_its_secrets_and_only_where_there_are_any() -> None:
+    grants = granted(policies.start_tasks("arn:log", ["arn:secret"], "", KEY))
+    assert {pair for pair in grants if pair[0].startswith("kms:")} == {("kms:Decrypt", KEY)}
+    assert not any("kms" in a for a, _ in granted(policies.start_tasks("arn:log", [], "", KEY)))

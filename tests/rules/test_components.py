@@ -77,17 +77,16 @@ def test_a_constructor_takes_name_args_and_opts(component: type) -> None:
     assert annotation.__total__ is True
 
 
-@pytest.mark.parametrize("stack", STACKS)
 def test_registered_outputs_are_the_annotated_ones(
-    evaluate: Callable[[str], Recording], stack: str
+    evaluate: Callable[[str], Recording],
 ) -> None:
-    recording = evaluate(stack)
     annotated = {c.__name__: set(c.__annotations__) for c in CLASSES}
     seen = set()
-    for urn, outputs in recording.component_outputs.items():
-        kind = recording.by_urn(urn).type.rpartition(":")[2]
-        seen.add(kind)
-        assert set(outputs) == annotated[kind], kind
+    for recording in map(evaluate, STACKS):  # a small stack leaves some components out
+        for urn, outputs in recording.component_outputs.items():
+            kind = recording.by_urn(urn).type.rpartition(":")[2]
+            seen.add(kind)
+            assert set(outputs) == annotated[kind], kind
     assert seen == set(annotated)
 
 

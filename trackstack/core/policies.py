@@ -71,6 +71,122 @@ def tls_only(bucket: str) -> str:
     )
 
 
+KEY_ADMINISTRATION = (
+    "kms:CancelKeyDeletion",
+    "kms:CreateAlias",
+    "kms:DeleteAlias",
+    "kms:DescribeKey",
+    "kms:DisableKey",
+    "kms:DisableKeyRotation",
+    "kms:EnableKey",
+    "kms:EnableKeyRotation",
+    "kms:GetKeyPolicy",
+    "kms:GetKeyRotationStatus",
+    "kms:ListGrants",
+    "kms:ListKeyPolicies",
+    "kms:ListKeyRotations",
+    "kms:ListResourceTags",
+    "kms:PutKeyPolicy",
+    "kms:RevokeGrant",
+    "kms:RotateKeyOnDemand",
+    "kms:ScheduleKeyDeletion",
+    "kms:TagResource",
+    "kms:UntagResource",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+)
+"""All that keeping a key takes, and nothing that reads with it."""
+KEY_USE = (
+    "kms:Decrypt",
+    "kms:Encrypt",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+)
+SERVICES_BEHIND_THE_KEY = ("ecr", "logs", "rds", "s3", "secretsmanager", "sns", "ssm")
+"""Services that use the stack's key for whoever calls them."""
+
+PUBLISHERS = ("budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com")
+"""Services that publish to a topic by themselves."""
+
+
+def encryption_key(
+    partition: str,
+    region: str,
+    account_id: str,
+    log_groups: Iterable[str] = (),
+    topics: Iterable[str] = (),
+) -> str:
+    """Key policy: the account administers it, and nobody reads with it but through a service.
+
+    In a key's own policy the resource ``*`` is that key. Naming the account grants nothing by
+    itself: it lets IAM policies of the account grant, and only what stands here.
+
+    Args:
+        partition: ``aws``, ``aws-cn`` or ``aws-us-gov``.
+        region: the region whose services may use the key.
+        account_id: the account of the stack.
+        log_groups: names of log groups to encrypt, ``*`` in them for any text.
+        topics: names of SNS topics that alarms, budgets and events are published to, likewise.
+    """
+    account = {"AWS": f"arn:{partition}:iam::{account_id}:root"}
+    via = {"kms:ViaService": [f"{s}.{region}.amazonaws.com" for s in SERVICES_BEHIND_THE_KEY]}
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "AdministerByIam",
+            "Effect": "Allow",
+            "Principal": account,
+            "Action": list(KEY_ADMINISTRATION),
+            "Resource": "*",
+        },
+        {
+            "Sid": "UseThroughServices",
+            "Effect": "Allow",
+            "Principal": account,
+            "Action": list(KEY_USE),
+            "Resource": "*",
+            "Condition": {"StringEquals": via},
+        },
+        {
+            # RDS and ECR keep a grant, as they read when nobody calls them.
+            "Sid": "LendToServices",
+            "Effect": "Allow",
+            "Principal": account,
+            "Action": "kms:CreateGrant",
+            "Resource": "*",
+            "Condition": {"StringEquals": via, "Bool": {"kms:GrantIsForAWSResource": "true"}},
+        },
+    ]
+    named = [f"arn:{partition}:sns:{region}:{account_id}:{topic}" for topic in topics]
+    if named:
+        statements.append(
+            {
+                # They call KMS themselves, so the account's statements don't cover them: an alarm
+                # that may not use its topic's key is lost without a word.
+                "Sid": "PublishToTopics",
+                "Effect": "Allow",
+                "Principal": {"Service": list(PUBLISHERS)},
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                "Resource": "*",
+                "Condition": {"ArnLike": {"kms:EncryptionContext:aws:sns:topicArn": named}},
+            }
+        )
+    groups = [f"arn:{partition}:logs:{region}:{account_id}:log-group:{g}" for g in log_groups]
+    if groups:
+        statements.append(
+            {
+                "Sid": "EncryptTheLogs",
+                "Effect": "Allow",
+                "Principal": {"Service": f"logs.{region}.amazonaws.com"},
+                "Action": ["kms:DescribeKey", *KEY_USE],
+                "Resource": "*",
+                "Condition": {"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+            }
+        )
+    return _document(*statements)
+
+
 def assumed_by_tasks(partition: str, region: str, account_id: str) -> str:
     """Trust policy: ECS tasks of this account and region, and nobody else's."""
     return _document(
@@ -86,17 +202,20 @@ def assumed_by_tasks(partition: str, region: str, account_id: str) -> str:
     )
 
 
-def keep_artifacts(bucket: str, prefix: str) -> str:
-    """Task policy: read, write, list and delete below the prefix, and nowhere else."""
-    return _document(*_artifact_statements(bucket, prefix))
+def keep_artifacts(bucket: str, prefix: str, key: str = "") -> str:
+    """Task policy: read, write, list and delete below the prefix, and nowhere else.
+
+    An empty key is S3's own, which needs no grant.
+    """
+    return _document(*_artifact_statements(bucket, prefix, key))
 
 
-def track_runs(bucket: str, prefix: str, database_user: str) -> str:
+def track_runs(bucket: str, prefix: str, database_user: str, key: str = "") -> str:
     """Task policy of the tracking service: the database as one user, and the artifacts if AWS's.
 
     An empty bucket is one that AWS doesn't hold: its credentials come from a secret.
     """
-    statements = _artifact_statements(bucket, prefix) if bucket else ()
+    statements = _artifact_statements(bucket, prefix, key) if bucket else ()
     return _document(
         {
             "Sid": "LogInToTheDatabase",
@@ -108,8 +227,11 @@ def track_runs(bucket: str, prefix: str, database_user: str) -> str:
     )
 
 
-def start_tasks(log_group: str, secrets: Iterable[str], repository: str) -> str:
-    """Execution policy: pull the image, write the log, read exactly these secrets."""
+def start_tasks(log_group: str, secrets: Iterable[str], repository: str, key: str = "") -> str:
+    """Execution policy: pull the image, write the log, read exactly these secrets.
+
+    An empty key is Secrets Manager's own, which needs no grant.
+    """
     statements: list[dict[str, Any]] = [
         {
             "Sid": "WriteTheLog",
@@ -126,6 +248,15 @@ def start_tasks(log_group: str, secrets: Iterable[str], repository: str) -> str:
                 "Effect": "Allow",
                 "Action": "secretsmanager:GetSecretValue",
                 "Resource": named,
+            }
+        )
+    if named and key:
+        statements.append(
+            {
+                "Sid": "DecryptTheSecrets",
+                "Effect": "Allow",
+                "Action": "kms:Decrypt",
+                "Resource": key,
             }
         )
     if repository:
@@ -177,8 +308,8 @@ def s3_endpoint(partition: str, region: str, bucket: str) -> str:
     return _document(*statements)
 
 
-def _artifact_statements(bucket: str, prefix: str) -> tuple[dict[str, Any], ...]:
-    return (
+def _artifact_statements(bucket: str, prefix: str, key: str) -> list[dict[str, Any]]:
+    statements: list[dict[str, Any]] = [
         {
             "Sid": "ListArtifacts",
             "Effect": "Allow",
@@ -198,4 +329,15 @@ def _artifact_statements(bucket: str, prefix: str) -> tuple[dict[str, Any], ...]
             ],
             "Resource": f"{bucket}/{prefix}/*",
         },
-    )
+    ]
+    if key:
+        statements.append(
+            {
+                # A multipart upload decrypts, too: S3 reads the parts' key again.
+                "Sid": "EncryptArtifacts",
+                "Effect": "Allow",
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                "Resource": key,
+            }
+        )
+    return statements

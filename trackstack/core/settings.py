@@ -136,6 +136,10 @@ class Settings(BaseModel):
     log_retention_days: Annotated[int, shapes.RETENTION] = 30
     """Days that CloudWatch keeps the log."""
 
+    customer_key: bool = False
+    """Whether a KMS key of the stack's own encrypts bucket, database, secrets and logs. A database
+    that exists keeps the key it was made with. Default: AWS's keys."""
+
     expendable: bool = False
     """Whether a destroy may take the runs and models along."""
 
