@@ -6,13 +6,14 @@ two paths go to a service of their own; an account without a domain can begin wi
 made here, which clients are handed; and nobody gets in whose range was not written down.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 import pulumi_tls as tls
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws import acm, ec2, lb, route53, vpc
 
+from trackstack.core import policies
 from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.server_environment import CONTAINER_PORT
 from trackstack.core.timeouts import timeouts_for
@@ -49,6 +50,8 @@ class FrontDoorArgs(TypedDict):
     """Send artifacts to a service of their own. Default: yes."""
     largest_artifact_minutes: NotRequired[int]
     """Minutes that the largest artifact travels. Default: 10."""
+    log_bucket: NotRequired[Input[str]]
+    """Bucket for the balancer's logs of requests and connections. Default: it writes none."""
 
 
 class FrontDoor(pulumi.ComponentResource):
@@ -72,6 +75,10 @@ class FrontDoor(pulumi.ComponentResource):
         port = 443 if encrypted else 80
         timeouts = timeouts_for(args.get("largest_artifact_minutes", 10))
 
+        logs: dict[str, Input[Any]] | None = None
+        if "log_bucket" in args:
+            logs = {"bucket": args["log_bucket"], "prefix": policies.BALANCER_LOGS, "enabled": True}
+
         group = ec2.SecurityGroup(
             f"{name}-access",
             description="MLflow balancer",
@@ -88,6 +95,8 @@ class FrontDoor(pulumi.ComponentResource):
             security_groups=[group.id],
             idle_timeout=timeouts.idle_seconds,
             drop_invalid_header_fields=True,
+            access_logs=logs,
+            connection_logs=logs,
             opts=child,
         )
         groups = {

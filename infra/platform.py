@@ -12,6 +12,7 @@ from components.backend_store import BackendStore
 from components.client_access import ClientAccess
 from components.encryption_key import EncryptionKey
 from components.front_door import FrontDoor, FrontDoorArgs
+from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
 from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
 from trackstack.core.outputs import OUTPUT_NAMES
@@ -36,14 +37,14 @@ class Platform:
         self._look_up = InvokeOptions(provider=provider)
         opts = ResourceOptions(providers=[provider])
 
-        account_id = pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id
+        self._account_id = pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id
         self.kms_key_arn: Input[str] = ""
         if settings.customer_key:
             key = EncryptionKey(
                 f"{NAME}-encryption",
                 {
                     "region": settings.region,
-                    "account_id": account_id,
+                    "account_id": self._account_id,
                     "log_groups": list(LOG_GROUPS),
                     "topics": [f"{NAME}-*"],
                     "expendable": settings.expendable,
@@ -51,6 +52,16 @@ class Platform:
                 opts,
             )
             self.kms_key_arn = key.key_arn
+        self.logs = LogBucket(
+            f"{NAME}-logs",
+            {
+                "region": settings.region,
+                "account_id": self._account_id,
+                "access_log_days": settings.access_log_days,
+                "expendable": settings.expendable,
+            },
+            opts,
+        )
         self.artifacts = ArtifactStore(f"{NAME}-artifacts", self._artifact_store(), opts)
         self.network = Network(f"{NAME}-network", self._network(), opts)
         self.backend = BackendStore(
@@ -70,7 +81,7 @@ class Platform:
         )
         # A load balancer's name may have 32 characters.
         self.door = FrontDoor(f"{NAME}-door", self._front_door(), opts)
-        self.server = TrackingServer(f"{NAME}-server", self._tracking_server(account_id), opts)
+        self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
         self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
         self.clients = ClientAccess(
             f"{NAME}-clients",
@@ -139,6 +150,8 @@ class Platform:
             "separate_artifacts": s.artifacts == "separate",
             "largest_artifact_minutes": s.largest_artifact_minutes,
         }
+        if s.access_logs:
+            args["log_bucket"] = self.logs.bucket
         if s.hosted_zone:
             zone = route53.get_zone_output(name=s.hosted_zone, opts=self._look_up)
             args["zone_id"] = zone.zone_id
@@ -150,7 +163,7 @@ class Platform:
             return str(vpc.cidr_block)
         return self._settings.vpc_cidr
 
-    def _tracking_server(self, account_id: Input[str]) -> TrackingServerArgs:
+    def _tracking_server(self) -> TrackingServerArgs:
         s = self._settings
         artifacts_at: ArtifactsAtArgs = {
             "destination": self.artifacts.destination,
@@ -167,7 +180,7 @@ class Platform:
             "image": s.image,
             "placement": {
                 "region": s.region,
-                "account_id": account_id,
+                "account_id": self._account_id,
                 "vpc_id": self.network.vpc_id,
                 "subnet_ids": self.network.task_subnet_ids,
                 "assign_public_ip": self.network.assign_public_ip,

@@ -39,7 +39,9 @@ def test_a_stack_without_a_key_of_its_own_encrypts_with_aws_s() -> None:
     declared = platform()
     assert declared.all("kms/key:Key") == []
     assert "kmsKeyId" not in declared.one("rds/instance:Instance").inputs
-    (rule,) = declared.one(":BucketServerSideEncryptionConfiguration").inputs["rules"]
+    (rule,) = declared.one(
+        ":BucketServerSideEncryptionConfiguration", "mlflow-artifacts-encrypted"
+    ).inputs["rules"]
     assert rule["applyServerSideEncryptionByDefault"] == {"sseAlgorithm": "AES256"}
     assert not any("kms" in p.inputs["policy"] for p in declared.all(":RolePolicy"))
 
@@ -49,7 +51,9 @@ def test_one_key_encrypts_bucket_database_and_secret_and_exactly_the_tasks_may_u
     arn = declared.one("kms/key:Key").outputs["arn"]
     database = declared.one("rds/instance:Instance")
     assert database.inputs["kmsKeyId"] == database.inputs["masterUserSecretKmsKeyId"] == arn
-    (rule,) = declared.one(":BucketServerSideEncryptionConfiguration").inputs["rules"]
+    (rule,) = declared.one(
+        ":BucketServerSideEncryptionConfiguration", "mlflow-artifacts-encrypted"
+    ).inputs["rules"]
     assert rule == {
         "applyServerSideEncryptionByDefault": {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": arn},
         "bucketKeyEnabled": True,

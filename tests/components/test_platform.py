@@ -107,6 +107,14 @@ def test_expendable_lets_everything_go_and_nothing_else_does() -> None:
     assert not any(r.options.protect for r in platform(expendable="true").recording.resources)
 
 
+def test_access_logs_are_kept_unless_declined() -> None:
+    bucket = platform().outputs("LogBucket")["bucket"]
+    balancer = platform().one(":LoadBalancer")
+    for logs in ("accessLogs", "connectionLogs"):
+        assert balancer.inputs[logs] == {"bucket": bucket, "prefix": "balancer", "enabled": True}
+    assert "accessLogs" not in platform(access_logs="false").one(":LoadBalancer").inputs
+
+
 def test_a_foreign_store_needs_no_bucket_of_ours() -> None:
     declared = platform(
         artifact_endpoint="http://minio.internal:9000",
@@ -114,7 +122,7 @@ def test_a_foreign_store_needs_no_bucket_of_ours() -> None:
         artifact_access_key_id="AKVALUE",
         artifact_secret_access_key="SKVALUE",
     )
-    assert declared.all("s3/bucket:Bucket") == []
+    assert [one.name for one in declared.all("s3/bucket:Bucket")] == ["mlflow-logs-bucket"]
     assert "AKVALUE" not in repr(declared.recording.resources)
     (serve,) = declared.containers("mlflow-server-artifacts").values()
     assert {s["name"] for s in serve["secrets"]} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}

@@ -34,6 +34,26 @@ def test_plain_http_and_old_tls_are_refused_on_the_bucket_and_its_objects() -> N
         assert statement["Resource"] == [BUCKET, f"{BUCKET}/*"]
 
 
+def test_a_log_delivery_names_its_own_account_and_prefix() -> None:
+    allowed = [
+        s
+        for s in statements(policies.receive_logs(BUCKET, "cn-north-1", "123456789012"))
+        if s["Effect"] == "Allow"
+    ]
+    assert {s["Sid"]: s["Condition"]["ArnLike"]["aws:SourceArn"] for s in allowed} == {
+        "BalancerLogs": "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:loadbalancer/*",
+        "BucketLogs": "arn:aws-cn:s3:::*",
+        "NetworkLogs": "arn:aws-cn:logs:cn-north-1:123456789012:*",
+        "NetworkLogsLook": "arn:aws-cn:logs:cn-north-1:123456789012:*",
+    }
+    for statement in allowed:
+        # Elastic Load Balancing's page names the ARN alone, which holds the account.
+        if statement["Sid"] != "BalancerLogs":
+            same = statement["Condition"]["StringEquals"]["aws:SourceAccount"]
+            assert same == "123456789012"
+        assert not any("*" in action for action in statement["Action"])
+
+
 def test_a_task_reaches_nothing_outside_its_prefix() -> None:
     for action, resource in granted(policies.keep_artifacts(BUCKET, "runs")):
         assert resource == (BUCKET if action == "s3:ListBucket" else f"{BUCKET}/runs/*")

@@ -530,12 +530,17 @@ def test_two_runs_of_one_program_want_exactly_the_same(
     assert wanted[0] == wanted[1]
 
 
-def test_a_declared_bucket_and_a_named_one_are_both_served(record: Record) -> None:
-    there = [{"name": "MLFLOW_ARTIFACTS_DESTINATION", "value": "s3://not-ours/runs"}]
+def test_a_bucket_is_served_for_the_tasks_that_use_it_declared_or_only_named(
+    record: Record,
+) -> None:
+    def to(name: str) -> dict[str, Any]:
+        there = {"name": "MLFLOW_ARTIFACTS_DESTINATION", "value": f"s3://{name}/runs"}
+        return container(name=name, environment=[there])
 
     def program() -> None:
         s3.Bucket("ours", bucket="ours")
-        platform([container(environment=there)])
+        s3.Bucket("logs", bucket="logs")
+        platform([to("ours"), to("not-ours")])
 
     plan = plan_of(record(program))
     kept = [one["bucket"] for one in plan.identities.values() if "bucket" in one]

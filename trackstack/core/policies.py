@@ -15,6 +15,12 @@ _ECR_IMAGE = re.compile(
 
 DATABASE_USER = "mlflow"
 """The role that the servers log in as; ``migrate`` creates it."""
+BALANCER_LOGS = "balancer"
+"""Where in the log bucket the balancer writes; a prefix without slashes, as it asks for."""
+BUCKET_LOGS = "buckets"
+"""Where S3 writes its server access logs: below ``buckets/``."""
+NETWORK_LOGS = "network"
+"""Where VPC flow logs go: below ``network/``."""
 
 
 def _document(*statements: dict[str, Any]) -> str:
@@ -50,23 +56,65 @@ def database_user_arn(partition: str, region: str, account_id: str, resource_id:
 
 def tls_only(bucket: str) -> str:
     """Bucket policy: refuse whoever speaks to the bucket in the clear or by an old TLS."""
-    resources = [bucket, f"{bucket}/*"]
+    return _document(*_tls_only_statements(bucket))
+
+
+def receive_logs(bucket: str, region: str, account_id: str) -> str:
+    """Bucket policy: AWS's log deliveries for this account write, each below its own prefix.
+
+    The statements are those of AWS's pages: enable-access-logging (Elastic Load Balancing; it
+    names the source by ARN alone), enable-server-access-logging (S3) and flow-logs-s3-permissions
+    (VPC). S3's source is any bucket of the account: a bucket that logs here is made after this one.
+    """
+    partition = partition_of(region)
+    balancers = f"arn:{partition}:elasticloadbalancing:{region}:{account_id}:loadbalancer/*"
+    buckets = f"arn:{partition}:s3:::*"
+    deliveries = f"arn:{partition}:logs:{region}:{account_id}:*"
     return _document(
+        *_tls_only_statements(bucket),
         {
-            "Sid": "RefusePlainHttp",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": resources,
-            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            "Sid": "BalancerLogs",
+            "Effect": "Allow",
+            "Principal": {"Service": "logdelivery.elasticloadbalancing.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket}/{BALANCER_LOGS}/AWSLogs/{account_id}/*",
+            "Condition": {"ArnLike": {"aws:SourceArn": balancers}},
         },
         {
-            "Sid": "RefuseOldTls",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:*",
-            "Resource": resources,
-            "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+            "Sid": "BucketLogs",
+            "Effect": "Allow",
+            "Principal": {"Service": "logging.s3.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket}/{BUCKET_LOGS}/*",
+            "Condition": {
+                "ArnLike": {"aws:SourceArn": buckets},
+                "StringEquals": {"aws:SourceAccount": account_id},
+            },
+        },
+        {
+            "Sid": "NetworkLogs",
+            "Effect": "Allow",
+            "Principal": {"Service": "delivery.logs.amazonaws.com"},
+            "Action": "s3:PutObject",
+            "Resource": f"{bucket}/{NETWORK_LOGS}/AWSLogs/{account_id}/*",
+            "Condition": {
+                "ArnLike": {"aws:SourceArn": deliveries},
+                "StringEquals": {
+                    "aws:SourceAccount": account_id,
+                    "s3:x-amz-acl": "bucket-owner-full-control",
+                },
+            },
+        },
+        {
+            "Sid": "NetworkLogsLook",  # before each delivery
+            "Effect": "Allow",
+            "Principal": {"Service": "delivery.logs.amazonaws.com"},
+            "Action": ["s3:GetBucketAcl", "s3:ListBucket"],
+            "Resource": bucket,
+            "Condition": {
+                "ArnLike": {"aws:SourceArn": deliveries},
+                "StringEquals": {"aws:SourceAccount": account_id},
+            },
         },
     )
 
@@ -341,3 +389,25 @@ def _artifact_statements(bucket: str, prefix: str, key: str) -> list[dict[str, A
             }
         )
     return statements
+
+
+def _tls_only_statements(bucket: str) -> tuple[dict[str, Any], ...]:
+    resources = [bucket, f"{bucket}/*"]
+    return (
+        {
+            "Sid": "RefusePlainHttp",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": resources,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+        {
+            "Sid": "RefuseOldTls",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:*",
+            "Resource": resources,
+            "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+        },
+    )

@@ -74,6 +74,10 @@ class Settings(BaseModel):
     """ARN of the ACM certificate, with `tls: certificate`."""
     allowed_cidrs: Annotated[tuple[str, ...], shapes.CIDRS] = ()
     """IPv4 ranges that may connect to the balancer. Default: the VPC's own, if it is internal."""
+    access_logs: bool = True
+    """Whether balancer and buckets log each request into the stack's log bucket."""
+    access_log_days: Annotated[int, shapes.between(1, 3650)] = 90
+    """Days that access logs and flow logs are kept."""
 
     artifacts: Literal["separate", "together"] = "separate"
     """Whether artifacts have a service of their own or travel through the tracking service."""

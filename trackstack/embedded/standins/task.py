@@ -120,18 +120,22 @@ def _bucket_of(environment: Mapping[str, str]) -> str:
 
 
 def _serve_buckets(plan: Plan) -> None:
-    """Serve the declared buckets, and those that tasks use but the program only names."""
+    """Serve the buckets that tasks keep artifacts in: declared ones, and those only named.
+
+    Any other bucket, such as the one for the balancer's logs, is declared and gets nothing here.
+    """
     declared = {str(b.outputs["bucket"]): b for b in plan.recording.of_type(bucket.TYPE)}
-    named = {}
+    used, named = {}, []
     for found in plan.recording.of_type(DEFINITION):
         for container in containers(found):
             name = _bucket_of(_plain(container))
-            if name and name not in declared:
-                named[name] = _existing(plan, name)
+            if name and name not in used:
+                used[name] = declared.get(name) or _existing(plan, name)
+                named += [] if name in declared else [name]
     if named:
         plan.translated("existing bucket", ", ".join(sorted(named)), "a folder of this stack")
-    if declared or named:
-        bucket.serve(plan, {**declared, **named})
+    if used:
+        bucket.serve(plan, dict(sorted(used.items())))
 
 
 def _existing(plan: Plan, name: str) -> Registered:
