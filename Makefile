@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 .DEFAULT_GOAL := help
-.PHONY: help up down status example check test bench lock docs clean
+.PHONY: help up down status example check test scan bench lock docs clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 20
@@ -21,6 +21,12 @@ $(VENV)/host: requirements.txt pyproject.toml
 # What checks, tests and the example need on top; uv came with the host's requirements.
 $(VENV)/dev: $(VENV)/host requirements-dev.txt
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# The scanner in an environment of its own: its pins clash with Pulumi's.
+$(VENV)/checkov/made: $(VENV)/host requirements-checkov.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/checkov
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(VENV)/checkov/bin/python --require-hashes -r requirements-checkov.txt
 	@touch $@
 
 up: $(VENV)/host ## run the stack here: make up STACK=prod
@@ -42,8 +48,11 @@ check: $(VENV)/dev ## format, lint, types, layers, generated reference
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m cogapp --check README.md docs/*.md
 
-test: $(VENV)/dev ## every test; PYTEST="-k name" for some
+test: $(VENV)/dev $(VENV)/checkov/made ## every test; PYTEST="-k name" for some
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST)
+
+scan: $(VENV)/dev $(VENV)/checkov/made ## what checkov says of each stack, with the reasons for what stays
+	@$(BIN)/python -m tests.scanner
 
 bench: $(VENV)/dev ## ours beside stock, in one run
 	@$(BIN)/python -m tests.bench $(BENCH)
@@ -51,9 +60,10 @@ bench: $(VENV)/dev ## ours beside stock, in one run
 docs: $(VENV)/dev ## write the generated parts of README and docs
 	@$(BIN)/python -m cogapp -r README.md docs/*.md
 
-lock: $(VENV)/dev ## resolve the three lock files anew
+lock: $(VENV)/dev ## resolve the four lock files anew
 	@$(BIN)/uv pip compile $(LOCK) requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile $(LOCK) requirements-dev.in -o requirements-dev.txt
+	@$(BIN)/uv pip compile $(LOCK) requirements-checkov.in -o requirements-checkov.txt
 	@$(BIN)/uv pip compile $(LOCK) trackstack/server/requirements.in --excludes trackstack/server/requirements.excludes.txt -o trackstack/server/requirements.txt
 
 clean: ## remove what was made here; stacks and their data stay

@@ -1,0 +1,1 @@
+"""checkov over the stacks: the converter, the scanner, the waivers."""
