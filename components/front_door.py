@@ -67,6 +67,8 @@ class FrontDoor(pulumi.ComponentResource):
     """Role to target group, known once a listener routes to it: a service can't join earlier."""
     security_group_id: Output[str]
     """The balancer's security group, which may go out nowhere until somebody adds a rule."""
+    balancer_arn: Output[str]
+    """The balancer itself, for whoever counts its requests."""
 
     def __init__(self, name: str, args: FrontDoorArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("trackstack:index:FrontDoor", name, {**args}, opts)
@@ -176,6 +178,7 @@ class FrontDoor(pulumi.ComponentResource):
         self.url = Output.concat("https://" if encrypted else "http://", self.host)
         self.target_group_arns = Output.all(**routed)
         self.security_group_id = group.id
+        self.balancer_arn = balancer.arn
         self.register_outputs(
             {
                 "url": self.url,
@@ -183,6 +186,7 @@ class FrontDoor(pulumi.ComponentResource):
                 "certificate_pem": self.certificate_pem,
                 "target_group_arns": self.target_group_arns,
                 "security_group_id": self.security_group_id,
+                "balancer_arn": self.balancer_arn,
             }
         )
 

@@ -7,17 +7,19 @@ service of its own; the server holds no database password; and no server starts 
 migration beside it has ended well.
 """
 
-import json
-from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
-from pulumi_aws import cloudwatch, ec2, ecs, iam, vpc
+from pulumi_aws import cloudwatch, ecs, iam
 
-from trackstack.core import fargate, policies
+from components._services import Cluster
+from components._task_roles import Roles
+from components._ways import HTTPS_PORT, Ways, open_ways
+from trackstack.core import fargate, policies, scaling
 from trackstack.core.containers import (
     ARTIFACTS,
+    MIGRATE,
     SERVE,
     TRACKING,
     DatabaseFacts,
@@ -25,12 +27,8 @@ from trackstack.core.containers import (
     container_definitions,
     volumes,
 )
-from trackstack.core.server_environment import CONTAINER_PORT
+from trackstack.core.server_metrics import stack_value
 from trackstack.core.timeouts import timeouts_for
-
-HTTPS_PORT = 443
-GRACE_SECONDS = 600
-"""How long a new task may fail the balancer's check: a migration of a large database runs first."""
 
 
 class PlacementArgs(TypedDict):
@@ -59,6 +57,8 @@ class EntranceArgs(TypedDict):
     """Role to target group: `tracking`, and `artifacts` when that is separate."""
     security_group_id: Input[str]
     """The balancer's security group; rules to the tasks are added to it."""
+    balancer_arn: Input[str]
+    """The balancer, whose requests decide on the number of tracking tasks."""
 
 
 class ArtifactsAtArgs(TypedDict):
@@ -99,7 +99,9 @@ class ServiceSizeArgs(TypedDict):
     """How much of a service there is."""
 
     tasks: int
-    """Number of tasks."""
+    """Number of tasks; the least, where there may be more."""
+    tasks_max: NotRequired[int]
+    """The most that load may make of them. Default, or 0: the number is fixed."""
     cpu: int
     """CPU of each, in 1/1024 vCPU."""
     memory_mib: int
@@ -111,7 +113,7 @@ class ServiceSizeArgs(TypedDict):
 class TrackingServerArgs(TypedDict):
     """What a caller decides about the servers."""
 
-    image: str
+    image: Input[str]
     """The image, by digest."""
     placement: PlacementArgs
     """Where tasks run."""
@@ -135,18 +137,18 @@ class TrackingServerArgs(TypedDict):
     """Revision that a database with runs may be migrated to. Default: none."""
     log_retention_days: NotRequired[int]
     """Days that the log is kept. Default: 30."""
+    spot: NotRequired[bool]
+    """Run on spare capacity, which AWS takes back at two minutes' notice. Default: no."""
+    allow_exec: NotRequired[bool]
+    """Let whoever IAM allows it open a shell in the servers. Default: no."""
+    wait_for_steady_state: NotRequired[bool]
+    """Wait for a rollout, and fail when it is rolled back. Default: yes."""
+    container_insights: NotRequired[bool]
+    """Let CloudWatch measure the tasks, at the price of its metrics. Default: no."""
     kms_key_arn: NotRequired[Input[str]]
-    """Key that bucket and secrets are encrypted with. Default, or empty: AWS's own, no grant."""
+    """Key of log, bucket and secrets. Default, or empty: AWS's own, no grant."""
     permissions_boundary: NotRequired[str]
     """ARN of the policy that bounds the roles. Default, or empty: none."""
-
-
-@dataclass(frozen=True)
-class _Ways:
-    """The security group of a role's tasks, and the rules that must exist before they start."""
-
-    group_id: Output[str]
-    rules: list[pulumi.Resource]
 
 
 class TrackingServer(pulumi.ComponentResource):
@@ -163,26 +165,26 @@ class TrackingServer(pulumi.ComponentResource):
         self, name: str, args: TrackingServerArgs, opts: ResourceOptions | None = None
     ) -> None:
         super().__init__("trackstack:index:TrackingServer", name, {**args}, opts)
-        child = ResourceOptions(parent=self)
         sizes = {TRACKING: args["tracking"]}
         if "artifacts" in args:
             sizes[ARTIFACTS] = args["artifacts"]
-
-        cluster = ecs.Cluster(f"{name}-cluster", opts=child)
-        log = cloudwatch.LogGroup(
-            f"{name}-log", retention_in_days=args.get("log_retention_days", 30), opts=child
+        placement = args["placement"]
+        self._roles = Roles(
+            self,
+            placement["region"],
+            placement["account_id"],
+            args.get("permissions_boundary", ""),
         )
-        ways = self._ways(name, args, tuple(sizes))
+        self._cluster = self._make_cluster(name, args)
+        ways = {role: self._ways(name, role, args) for role in sizes}
         services = {
-            role: self._service(
-                name, role, size=size, args=args, cluster=cluster, log=log, ways=ways[role]
-            )
+            role: self._service(name, role, size=size, args=args, ways=ways[role])
             for role, size in sizes.items()
         }
 
-        self.cluster_name = cluster.name
+        self.cluster_name = self._cluster.cluster.name
         self.service_names = Output.all(**{role: s.name for role, s in services.items()})
-        self.log_group_name = log.name
+        self.log_group_name = self._cluster.log.name
         self.register_outputs(
             {
                 "cluster_name": self.cluster_name,
@@ -191,149 +193,112 @@ class TrackingServer(pulumi.ComponentResource):
             }
         )
 
-    def _ways(
-        self, name: str, args: TrackingServerArgs, roles: tuple[str, ...]
-    ) -> dict[str, _Ways]:
-        """Security groups of the tasks, and the rules at both ends of every way."""
+    def _make_cluster(self, name: str, args: TrackingServerArgs) -> Cluster:
         child = ResourceOptions(parent=self)
-        entrance, database = args["entrance"], args["database_at"]
-        ways: dict[str, _Ways] = {}
-        for role in roles:
-            group = ec2.SecurityGroup(
-                f"{name}-{role}",
-                description=f"MLflow {role} tasks",
-                vpc_id=args["placement"]["vpc_id"],
-                tags={"Name": f"{name}-{role}"},
-                opts=child,
+        spot = args.get("spot", False)
+        cluster = ecs.Cluster(
+            f"{name}-cluster",
+            settings=[{"name": "containerInsights", "value": "enabled"}]
+            if args.get("container_insights", False)
+            else None,
+            opts=child,
+        )
+        log = cloudwatch.LogGroup(
+            f"{name}-log",
+            retention_in_days=args.get("log_retention_days", 30),
+            kms_key_id=args.get("kms_key_arn") or None,
+            opts=child,
+        )
+        capacity: list[pulumi.Resource] = []
+        if spot:
+            capacity.append(
+                ecs.ClusterCapacityProviders(
+                    f"{name}-capacity",
+                    cluster_name=cluster.name,
+                    capacity_providers=["FARGATE", "FARGATE_SPOT"],
+                    opts=child,
+                )
             )
-            rules: list[pulumi.Resource] = [
-                *self._way(
-                    f"{name}-balancer-to-{role}",
-                    entrance["security_group_id"],
-                    group.id,
-                    CONTAINER_PORT,
-                )
-            ]
-            if role == TRACKING:
-                rules += self._way(
-                    f"{name}-{role}-to-database",
-                    group.id,
-                    database["security_group_id"],
-                    database["port"],
-                )
-            # AWS's APIs, the registry and S3 by TLS; an S3-compatible server by its own port.
-            for port in sorted({HTTPS_PORT, args["artifacts_at"].get("endpoint_port", HTTPS_PORT)}):
-                rules.append(
-                    vpc.SecurityGroupEgressRule(
-                        f"{name}-{role}-out-{port}",
-                        security_group_id=group.id,
-                        ip_protocol="tcp",
-                        from_port=port,
-                        to_port=port,
-                        cidr_ipv4="0.0.0.0/0",
-                        opts=child,
-                    )
-                )
-            ways[role] = _Ways(group.id, rules)
-        return ways
+        return Cluster(
+            self,
+            cluster,
+            log,
+            capacity=capacity,
+            spot=spot,
+            architecture=args.get("architecture", "arm64"),
+            subnet_ids=args["placement"]["subnet_ids"],
+            assign_public_ip=args["placement"]["assign_public_ip"],
+        )
 
-    def _way(
-        self, name: str, source: Input[str], target: Input[str], port: Input[int]
-    ) -> list[pulumi.Resource]:
-        """A TCP port from one security group to another: out of the one, into the other."""
-        child = ResourceOptions(parent=self)
-        return [
-            vpc.SecurityGroupEgressRule(
-                name,
-                security_group_id=source,
-                referenced_security_group_id=target,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
-                opts=child,
-            ),
-            vpc.SecurityGroupIngressRule(
-                name,
-                security_group_id=target,
-                referenced_security_group_id=source,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
-                opts=child,
-            ),
-        ]
+    def _ways(self, name: str, role: str, args: TrackingServerArgs) -> Ways:
+        database = args["database_at"]
+        return open_ways(
+            self,
+            name,
+            role,
+            vpc_id=args["placement"]["vpc_id"],
+            balancer_group_id=args["entrance"]["security_group_id"],
+            out_ports={HTTPS_PORT, args["artifacts_at"].get("endpoint_port", HTTPS_PORT)},
+            database=(database["security_group_id"], database["port"])
+            if role == TRACKING
+            else None,
+        )
 
     def _service(
-        self,
-        name: str,
-        role: str,
-        *,
-        size: ServiceSizeArgs,
-        args: TrackingServerArgs,
-        cluster: ecs.Cluster,
-        log: cloudwatch.LogGroup,
-        ways: _Ways,
+        self, name: str, role: str, *, size: ServiceSizeArgs, args: TrackingServerArgs, ways: Ways
     ) -> ecs.Service:
-        placement = args["placement"]
         task_role, grants = self._task_role(name, role, args)
-        execution_role, start = self._execution_role(name, role, args, log)
-        facts = self._facts(role, size, args, log)
-        architecture = args.get("architecture", "arm64").upper()
-        task = ecs.TaskDefinition(
+        execution_role, start = self._execution_role(name, role, args)
+        # Beside an artifacts service, tracking carries no more than a download in the browser, and
+        # the 20 GiB that are free of charge do for one.
+        carries = role == ARTIFACTS or "artifacts" not in args
+        allow_exec = args.get("allow_exec", False)
+        task = self._cluster.definition(
             f"{name}-{role}",
-            # The cluster's name is this stack's alone; a family is shared by the whole account.
-            family=Output.concat(cluster.name, "-", role),
-            requires_compatibilities=["FARGATE"],
-            network_mode="awsvpc",
-            cpu=str(size["cpu"]),
-            memory=str(size["memory_mib"]),
-            runtime_platform={
-                "operating_system_family": "LINUX",
-                "cpu_architecture": architecture,
-            },
-            ephemeral_storage={
-                "size_in_gib": fargate.ephemeral_gib(args.get("largest_artifact_gib", 5))
-            },
-            task_role_arn=task_role.arn,
-            execution_role_arn=execution_role.arn,
-            volumes=[{"name": volume} for volume in volumes(has_database=role == TRACKING)],
-            container_definitions=facts.apply(lambda f: json.dumps(container_definitions(f))),
-            # A rollback goes to the previous revision, which must not be deregistered by then.
-            skip_destroy=True,
-            opts=ResourceOptions(parent=self),
+            role,
+            size=(size["cpu"], size["memory_mib"]),
+            roles=(task_role.arn, execution_role.arn),
+            disk_gib=fargate.ephemeral_gib(args.get("largest_artifact_gib", 5))
+            if carries
+            else None,
+            volumes=volumes(
+                *((MIGRATE, SERVE) if role == TRACKING else (SERVE,)), allow_exec=allow_exec
+            ),
+            containers=self._facts(role, size, args).apply(container_definitions),
         )
-        return ecs.Service(
+        target_group_arn = Output.from_input(args["entrance"]["target_group_arns"]).apply(
+            lambda arns: str(arns[role])
+        )
+        timeouts = timeouts_for(args.get("largest_artifact_minutes", 10))
+        most = size.get("tasks_max", 0)
+        service = self._cluster.service(
             f"{name}-{role}",
-            cluster=cluster.arn,
-            task_definition=task.arn,
-            launch_type="FARGATE",
-            desired_count=size["tasks"],
-            deployment_minimum_healthy_percent=100,
-            deployment_maximum_percent=200,
-            deployment_circuit_breaker={"enable": True, "rollback": True},
-            enable_ecs_managed_tags=True,
-            propagate_tags="SERVICE",
-            health_check_grace_period_seconds=GRACE_SECONDS,
-            network_configuration={
-                "subnets": placement["subnet_ids"],
-                "security_groups": [ways.group_id],
-                "assign_public_ip": placement["assign_public_ip"],
-            },
-            load_balancers=[
-                {
-                    "target_group_arn": Output.from_input(
-                        args["entrance"]["target_group_arns"]
-                    ).apply(lambda arns: arns[role]),
-                    "container_name": SERVE,
-                    "container_port": CONTAINER_PORT,
-                }
-            ],
-            # Without permissions and ways the first tasks would fail and trip the circuit breaker.
-            opts=ResourceOptions(parent=self, depends_on=[*grants, start, *ways.rules]),
+            task=task,
+            tasks=size["tasks"],
+            scales=bool(most),
+            group_id=ways.group_id,
+            target_group_arn=target_group_arn,
+            allow_exec=allow_exec,
+            wait_minutes=timeouts.rollout_minutes if args.get("wait_for_steady_state", True) else 0,
+            after=[*grants, start, *ways.rules],
         )
+        if most:
+            # An upload is one request, however large it is: only CPU tells of it.
+            label = Output.all(args["entrance"]["balancer_arn"], target_group_arn).apply(
+                lambda arns: scaling.request_count_label(*arns)
+            )
+            self._cluster.scale(
+                f"{name}-{role}",
+                service,
+                tasks=(size["tasks"], most),
+                requests=(scaling.requests_per_minute(size["cpu"]), label)
+                if role == TRACKING
+                else None,
+            )
+        return service
 
     def _facts(
-        self, role: str, size: ServiceSizeArgs, args: TrackingServerArgs, log: cloudwatch.LogGroup
+        self, role: str, size: ServiceSizeArgs, args: TrackingServerArgs
     ) -> Output[ServerFacts]:
         at, database, entrance = args["artifacts_at"], args["database_at"], args["entrance"]
         region = args["placement"]["region"]
@@ -341,7 +306,8 @@ class TrackingServer(pulumi.ComponentResource):
         known: dict[str, Input[Any]] = {
             "url": entrance["url"],
             "host": entrance["host"],
-            "log_group": log.name,
+            "image": args["image"],
+            "log_group": self._cluster.log.name,
             "destination": at["destination"],
             "endpoint_url": at.get("endpoint_url", ""),
             "credentials_secret_arn": at.get("credentials_secret_arn", ""),
@@ -356,7 +322,7 @@ class TrackingServer(pulumi.ComponentResource):
 
         def gather(v: dict[str, Any]) -> ServerFacts:
             return ServerFacts(
-                image=args["image"],
+                image=v["image"],
                 region=region,
                 url=v["url"],
                 host=v["host"],
@@ -376,38 +342,28 @@ class TrackingServer(pulumi.ComponentResource):
                 if role == TRACKING
                 else None,
                 allow_schema_upgrade=args.get("allow_schema_upgrade", ""),
+                metrics_stack=stack_value(pulumi.get_project(), pulumi.get_stack()),
+                allow_exec=args.get("allow_exec", False),
             )
 
         return Output.all(**known).apply(gather)
-
-    def _role(self, name: str, args: TrackingServerArgs, description: str) -> iam.Role:
-        placement = args["placement"]
-        region = placement["region"]
-        partition = policies.partition_of(region)
-        return iam.Role(
-            name,
-            description=description,
-            assume_role_policy=Output.from_input(placement["account_id"]).apply(
-                lambda account: policies.assumed_by_tasks(partition, region, account)
-            ),
-            permissions_boundary=args.get("permissions_boundary") or None,
-            opts=ResourceOptions(parent=self),
-        )
 
     def _task_role(
         self, name: str, role: str, args: TrackingServerArgs
     ) -> tuple[iam.Role, list[pulumi.Resource]]:
         """Who the server is: its own bucket and, for tracking, its own database user."""
         region, at = args["placement"]["region"], args["artifacts_at"]
-        partition = policies.partition_of(region)
-        task = self._role(f"{name}-{role}-task", args, f"What MLflow's {role} tasks may do")
-        bucket_arn = at.get("bucket_arn")
+        partition = self._roles.partition
+        key = args.get("kms_key_arn", "")
+        task = self._roles.role(f"{name}-{role}-task", f"What MLflow's {role} tasks may do")
+        grants: list[pulumi.Resource] = []
+        policy: Input[str] | None = None
         if role == TRACKING:
             policy = Output.all(
                 at.get("bucket_arn", ""),
                 args["placement"]["account_id"],
                 args["database_at"]["resource_id"],
-                args.get("kms_key_arn", ""),
+                key,
             ).apply(
                 lambda v: policies.track_runs(
                     str(v[0]),
@@ -416,38 +372,31 @@ class TrackingServer(pulumi.ComponentResource):
                     str(v[3]),
                 )
             )
-        elif bucket_arn is not None:
-            policy = Output.all(bucket_arn, args.get("kms_key_arn", "")).apply(
+        elif "bucket_arn" in at:
+            policy = Output.all(at["bucket_arn"], key).apply(
                 lambda v: policies.keep_artifacts(v[0], at["prefix"], v[1])
             )
-        else:
-            return task, []
-        grant = iam.RolePolicy(
-            f"{name}-{role}-task", role=task.id, policy=policy, opts=ResourceOptions(parent=self)
-        )
-        return task, [grant]
+        if policy is not None:
+            grants.append(self._roles.grant(f"{name}-{role}-task", task, policy))
+        if args.get("allow_exec", False):
+            grants.append(self._roles.grant(f"{name}-{role}-exec", task, policies.answer_a_shell()))
+        return task, grants
 
     def _execution_role(
-        self, name: str, role: str, args: TrackingServerArgs, log: cloudwatch.LogGroup
+        self, name: str, role: str, args: TrackingServerArgs
     ) -> tuple[iam.Role, pulumi.Resource]:
         """Who starts a task: its image, its log and its secrets."""
         at = args["artifacts_at"]
-        partition = policies.partition_of(args["placement"]["region"])
-        starter = self._role(f"{name}-{role}-start", args, f"Starts MLflow's {role} tasks")
         secrets: list[Input[str]] = []
         if role == TRACKING:
             secrets.append(args["database_at"]["master_secret_arn"])
         if "credentials_secret_arn" in at:
             secrets.append(at["credentials_secret_arn"])
-        policy = Output.all(log.arn, args.get("kms_key_arn", ""), *secrets).apply(
-            lambda v: policies.start_tasks(
-                v[0], v[2:], policies.repository_arn(partition, args["image"]), v[1]
-            )
-        )
-        grant = iam.RolePolicy(
+        return self._roles.starter(
             f"{name}-{role}-start",
-            role=starter.id,
-            policy=policy,
-            opts=ResourceOptions(parent=self),
+            f"Starts MLflow's {role} tasks",
+            image=args["image"],
+            log_arn=self._cluster.log.arn,
+            secrets=secrets,
+            kms_key_arn=args.get("kms_key_arn", ""),
         )
-        return starter, grant

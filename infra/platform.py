@@ -190,6 +190,7 @@ class Platform:
                 "host": self.door.host,
                 "target_group_arns": self.door.target_group_arns,
                 "security_group_id": self.door.security_group_id,
+                "balancer_arn": self.door.balancer_arn,
             },
             "artifacts_at": artifacts_at,
             "database_at": {
@@ -202,6 +203,7 @@ class Platform:
             },
             "tracking": {
                 "tasks": s.tracking_tasks,
+                "tasks_max": s.tracking_tasks_max,
                 "cpu": s.tracking_cpu,
                 "memory_mib": s.tracking_memory_mib,
                 "workers": s.workers,
@@ -211,12 +213,17 @@ class Platform:
             "largest_artifact_minutes": s.largest_artifact_minutes,
             "allow_schema_upgrade": s.allow_schema_upgrade,
             "log_retention_days": s.log_retention_days,
+            "spot": s.spot,
+            "allow_exec": s.allow_exec,
+            "wait_for_steady_state": s.wait_for_steady_state,
+            "container_insights": s.container_insights,
             "kms_key_arn": self.kms_key_arn,
             "permissions_boundary": s.permissions_boundary,
         }
         if s.artifacts == "separate":
             args["artifacts"] = {
                 "tasks": s.artifacts_tasks,
+                "tasks_max": s.artifacts_tasks_max,
                 "cpu": s.artifacts_cpu,
                 "memory_mib": s.artifacts_memory_mib,
                 "workers": s.workers,

@@ -7,6 +7,7 @@ from tests.components.recorder import Declared, declare
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/trackstack@sha256:" + "0" * 64
 BUCKET = "arn:aws:s3:::runs"
 MASTER = "arn:aws:secretsmanager:us-east-1:123456789012:secret:rds!db-1"
+GROUP = "arn:aws:elasticloadbalancing:us-east-1:1:targetgroup"
 SIZE = {"tasks": 2, "cpu": 1024, "memory_mib": 2048}
 
 
@@ -23,8 +24,12 @@ def server(**more: Any) -> Declared:
         "entrance": {
             "url": "https://mlflow.example.com",
             "host": "mlflow.example.com",
-            "target_group_arns": {"tracking": "arn:tg-tracking", "artifacts": "arn:tg-artifacts"},
+            "target_group_arns": {
+                "tracking": f"{GROUP}/tracking/1",
+                "artifacts": f"{GROUP}/artifacts/2",
+            },
             "security_group_id": "sg-door",
+            "balancer_arn": "arn:aws:elasticloadbalancing:us-east-1:1:loadbalancer/app/door/0a1b",
         },
         "artifacts_at": {
             "destination": "s3://runs/runs",
@@ -42,7 +47,13 @@ def server(**more: Any) -> Declared:
         "tracking": SIZE,
         "artifacts": {"tasks": 1, "cpu": 512, "memory_mib": 1024},
     }
-    return declare(lambda: TrackingServer("mlflow", {**base, **more}))
+    args = {key: value for key, value in {**base, **more}.items() if value is not None}
+    return declare(lambda: TrackingServer("mlflow", args))
+
+
+def together(**more: Any) -> Declared:
+    """One service that carries artifacts too."""
+    return server(artifacts=None, **more)
 
 
 FOREIGN = {
@@ -77,7 +88,7 @@ def test_each_service_joins_its_own_target_group() -> None:
     for service in server().all(":Service"):
         role = service.name.removeprefix("mlflow-")
         (target,) = service.inputs["loadBalancers"]
-        assert target["targetGroupArn"] == f"arn:tg-{role}"
+        assert target["targetGroupArn"].startswith(f"{GROUP}/{role}/")
         assert (target["containerName"], target["containerPort"]) == ("serve", 5000)
 
 
@@ -180,9 +191,10 @@ def test_a_deployment_that_fails_goes_back_to_a_revision_that_is_still_there() -
 
 def test_a_task_has_the_size_and_the_disk_that_was_asked() -> None:
     declared = server(largest_artifact_gib=20, architecture="x86_64")
+    artifacts = declared.one(":TaskDefinition", "mlflow-artifacts")
+    assert artifacts.inputs["ephemeralStorage"] == {"sizeInGib": 60}
     task = declared.one(":TaskDefinition", "mlflow-tracking")
     assert (task.inputs["cpu"], task.inputs["memory"]) == ("1024", "2048")
-    assert task.inputs["ephemeralStorage"] == {"sizeInGib": 60}
     assert task.inputs["runtimePlatform"]["cpuArchitecture"] == "X86_64"
     assert task.inputs["networkMode"] == "awsvpc"
 
@@ -222,3 +234,130 @@ def test_no_secret_stands_in_a_task_definition() -> None:
             told = {e["name"] for e in container["environment"]}
             assert not any("PASSWORD" in n or "SECRET" in n or "KEY_ID" in n for n in told)
             assert all(s["valueFrom"].startswith("arn:") for s in container["secrets"])
+
+
+def test_only_tasks_that_carry_artifacts_pay_for_a_large_disk() -> None:
+    separate = server(largest_artifact_gib=20)
+    assert "ephemeralStorage" not in separate.one(":TaskDefinition", "mlflow-tracking").inputs
+    (task,) = together(largest_artifact_gib=20).all(":TaskDefinition")
+    assert task.inputs["ephemeralStorage"] == {"sizeInGib": 60}
+
+
+def test_tasks_are_on_demand_unless_spot_is_asked_for() -> None:
+    declared = server()
+    assert {s.inputs["launchType"] for s in declared.all(":Service")} == {"FARGATE"}
+    assert declared.all(":ClusterCapacityProviders") == []
+
+
+def test_spot_takes_a_running_service_along_instead_of_replacing_it() -> None:
+    declared = server(spot=True)
+    capacity = declared.one(":ClusterCapacityProviders")
+    assert "FARGATE_SPOT" in capacity.inputs["capacityProviders"]
+    for service in declared.all(":Service"):
+        assert "launchType" not in service.inputs
+        (strategy,) = service.inputs["capacityProviderStrategies"]
+        assert strategy["capacityProvider"] == "FARGATE_SPOT"
+        # "force_new_deployment should be true when capacity_provider_strategy is being updated"
+        assert service.inputs["forceNewDeployment"] is True
+        assert capacity.urn in service.dependencies
+
+
+def test_a_server_is_asked_to_stop_no_later_than_spot_takes_it_away() -> None:
+    for container in server(spot=True).containers("mlflow-tracking").values():
+        assert container.get("stopTimeout", 30) <= 120
+
+
+def test_the_number_of_tasks_is_fixed_unless_there_may_be_more() -> None:
+    declared = server()
+    assert declared.all("appautoscaling/target:Target") == []
+    assert not any("desiredCount" in s.options.ignore_changes for s in declared.all(":Service"))
+
+
+def test_load_decides_between_the_least_and_the_most_and_a_deployment_does_not_undo_it() -> None:
+    artifacts = {"tasks": 1, "tasks_max": 3, "cpu": 512, "memory_mib": 1024}
+    declared = server(tracking={**SIZE, "tasks_max": 5}, artifacts=artifacts)
+    targets = {t.name: t.inputs for t in declared.all("appautoscaling/target:Target")}
+    assert {n: (t["minCapacity"], t["maxCapacity"]) for n, t in targets.items()} == {
+        "mlflow-tracking-tasks": (2, 5),
+        "mlflow-artifacts-tasks": (1, 3),
+    }
+    cluster = declared.outputs("TrackingServer")["cluster_name"]
+    services = declared.outputs("TrackingServer")["service_names"]
+    for role, service in services.items():
+        assert targets[f"mlflow-{role}-tasks"]["resourceId"] == f"service/{cluster}/{service}"
+    for service in declared.all(":Service"):
+        assert "desiredCount" in service.options.ignore_changes
+
+
+def test_tracking_scales_by_requests_and_cpu_and_artifacts_by_cpu() -> None:
+    artifacts = {"tasks": 1, "tasks_max": 3, "cpu": 512, "memory_mib": 1024}
+    declared = server(tracking={**SIZE, "tasks_max": 5}, artifacts=artifacts)
+    aims = {
+        p.name: p.inputs["targetTrackingScalingPolicyConfiguration"]
+        for p in declared.all("appautoscaling/policy:Policy")
+    }
+    assert set(aims) == {
+        "mlflow-tracking-by-cpu",
+        "mlflow-tracking-by-requests",
+        "mlflow-artifacts-by-cpu",
+    }
+    requests = aims["mlflow-tracking-by-requests"]
+    metric = requests["predefinedMetricSpecification"]
+    assert metric["resourceLabel"] == "app/door/0a1b/targetgroup/tracking/1"
+    assert metric["predefinedMetricType"] == "ALBRequestCountPerTarget"
+    assert requests["targetValue"] == 6225
+
+
+def test_nobody_opens_a_shell_unless_asked() -> None:
+    declared = server()
+    assert not any(s.inputs.get("enableExecuteCommand") for s in declared.all(":Service"))
+    assert "ssmmessages" not in json.dumps([p.inputs for p in declared.all(":RolePolicy")])
+
+
+def test_a_shell_needs_no_writable_root() -> None:
+    declared = server(allow_exec=True)
+    for service in declared.all(":Service"):
+        assert service.inputs["enableExecuteCommand"] is True
+    for role in ("tracking", "artifacts"):
+        task = declared.one(":TaskDefinition", f"mlflow-{role}")
+        serve = declared.containers(f"mlflow-{role}")["serve"]
+        assert serve["readonlyRootFilesystem"] is True
+        paths = {mount["containerPath"] for mount in serve["mountPoints"]}
+        assert {"/managed-agents", "/var/lib/amazon/ssm", "/var/log/amazon/ssm"} <= paths
+        mounted = {
+            mount["sourceVolume"]
+            for container in declared.containers(f"mlflow-{role}").values()
+            for mount in container["mountPoints"]
+        }
+        assert mounted == {volume["name"] for volume in task.inputs["volumes"]}
+        assert {a.partition(":")[0] for a in grants(declared, f"mlflow-{role}-exec")} == {
+            "ssmmessages"
+        }
+
+
+def test_a_rollout_that_is_rolled_back_fails_the_update_that_asked_for_it() -> None:
+    for service in server().all(":Service"):
+        assert service.inputs["waitForSteadyState"] is True
+    for service in server(wait_for_steady_state=False).all(":Service"):
+        assert service.inputs["waitForSteadyState"] is False
+
+
+def test_container_insights_cost_nothing_unless_asked() -> None:
+    assert "settings" not in server().one(":Cluster").inputs
+    cluster = server(container_insights=True).one(":Cluster")
+    assert cluster.inputs["settings"] == [{"name": "containerInsights", "value": "enabled"}]
+
+
+def test_the_log_is_encrypted_with_the_given_key() -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1"
+    assert server(kms_key_arn=key).one(":LogGroup").inputs["kmsKeyId"] == key
+    assert "kmsKeyId" not in server(kms_key_arn="").one(":LogGroup").inputs
+
+
+def test_tracking_prints_metrics_of_its_stack_and_artifacts_none() -> None:
+    def told(role: str) -> dict[str, str]:
+        serve = server().containers(f"mlflow-{role}")["serve"]
+        return {entry["name"]: entry["value"] for entry in serve["environment"]}
+
+    assert told("tracking")["TRACKSTACK_METRICS_STACK"] == "mlflow-platform/test"
+    assert "TRACKSTACK_METRICS_STACK" not in told("artifacts")

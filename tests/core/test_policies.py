@@ -80,6 +80,15 @@ def test_no_policy_of_a_task_has_a_wildcard_action() -> None:
         assert not any("*" in action for action, _ in granted(document))
 
 
+def test_a_shell_talks_to_session_manager_and_to_nothing_else() -> None:
+    assert {action for action, _ in granted(policies.answer_a_shell())} == {
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    }
+
+
 def test_starting_a_task_reads_exactly_its_secrets_log_and_repository() -> None:
     grants = granted(policies.start_tasks("arn:log", ["arn:secret"], "arn:repository"))
     by_resource: dict[str, set[str]] = {}

@@ -331,6 +331,18 @@ TOGETHER = [
         {"tracking_tasks": "3"},
         "database_instance_class: db.t4g.micro holds 72 connections, but 3 tracking tasks with 1 worker each may open 180 during a deployment; write db.t4g.small, or fewer tracking_tasks or workers.",
     ),
+    (
+        {"tracking_tasks_max": "3"},
+        "database_instance_class: db.t4g.micro holds 72 connections, but 3 tracking tasks with 1 worker each may open 180 during a deployment; write db.t4g.small, or fewer tracking_tasks_max or workers.",
+    ),
+    (
+        {"artifacts_tasks": "3", "artifacts_tasks_max": "2"},
+        "artifacts_tasks_max: 2 is less than artifacts_tasks, which is the least; write 3 or more, or leave it out.",
+    ),
+    (
+        {"artifacts": "together", "artifacts_tasks_max": "2"},
+        "artifacts_tasks_max: artifacts: together has no such service; leave it out or write artifacts: separate.",
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trackstack.core import database, fargate
+from trackstack.core import database, fargate, scaling
 from trackstack.core.subnets import ZONES_MAX, ZONES_MIN, plan_subnets
 from trackstack.core.timeouts import timeouts_for
 
@@ -75,6 +75,28 @@ def test_the_balancer_gives_up_before_the_server_and_a_leaving_task_has_the_same
     assert t.keep_alive_seconds == t.idle_seconds + 15
     assert t.deregistration_seconds == min(t.idle_seconds, 3600)
     assert t.graceful_seconds < t.stop_seconds <= 120
+
+
+@given(st.integers(1, 66))
+def test_a_rollout_is_waited_for_until_all_that_may_fail_have_failed(minutes: int) -> None:
+    t = timeouts_for(minutes)
+    assert t.rollout_minutes * 60 >= 3 * 600 + t.deregistration_seconds
+
+
+@given(st.sampled_from(sorted(fargate.MEMORY_MIB)))
+def test_a_task_is_given_half_of_what_its_cpu_was_measured_to_take(cpu: int) -> None:
+    assert abs(scaling.requests_per_minute(cpu) - 415 / 2 / 2 * 60 * cpu / 1024) <= 1
+
+
+def test_cloudwatch_s_name_of_a_target_group_s_requests_is_read_from_the_arns() -> None:
+    of = "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012"
+    label = scaling.request_count_label(
+        f"{of}:loadbalancer/app/mlflow-door/0123456789abcdef",
+        f"{of}:targetgroup/mlflow-door-tracking/fedcba9876543210",
+    )
+    assert label == (
+        "app/mlflow-door/0123456789abcdef/targetgroup/mlflow-door-tracking/fedcba9876543210"
+    )
 
 
 def test_the_smallest_database_holds_one_small_server_during_a_deployment() -> None:

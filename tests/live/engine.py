@@ -211,6 +211,11 @@ def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
         )
         try:
             engine.pulumi("stack", "init", stack)
+            # moto runs no task: a service of its never gets as many as it was asked for.
+            engine.set("wait_for_steady_state", False)
+            # And its create_service doesn't know capacity providers, so a service on Spot is read
+            # back as one that isn't, which an older AWS provider wants to replace.
+            engine.set("spot", False)
             yield engine
         finally:
             _end_those_that_speak_to(endpoint)

@@ -107,6 +107,15 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "artifacts_memory_mib": ({"artifacts_memory_mib": 2048}, set()),
     "workers": ({"workers": 1}, set()),
     "allow_schema_upgrade": ({"allow_schema_upgrade": "dc11669786a5"}, set()),
+    "tracking_tasks_max": (
+        {"tracking_tasks_max": 2, "database_instance_class": "db.t4g.small"},
+        {"instanceClass"},
+    ),
+    "artifacts_tasks_max": ({"artifacts_tasks_max": 2}, set()),
+    "spot": ({"spot": True}, set()),
+    "allow_exec": ({"allow_exec": True}, set()),
+    "wait_for_steady_state": ({"wait_for_steady_state": False}, set()),
+    "container_insights": ({"container_insights": True}, set()),
     "log_retention_days": ({"log_retention_days": 90}, set()),
     "customer_key": ({"customer_key": True}, set()),  # a database keeps the key it was made with
     "expendable": ({"expendable": True}, PROTECTION | {"finalSnapshotIdentifier"}),

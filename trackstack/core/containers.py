@@ -16,6 +16,7 @@ ARTIFACTS = "artifacts"
 """The two roles of one image; also the names of services, logs and target groups."""
 MIGRATE = "migrate"
 SERVE = "serve"
+COLLECT = "collect"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class ServerFacts:
     database: DatabaseFacts | None = None
     """None: the artifacts service, which has no database."""
     allow_schema_upgrade: str = ""
+    metrics_stack: str = ""
+    """Stack that the tracking service prints its metrics for; empty: it prints none."""
+    allow_exec: bool = False
+    """Whether the server's container has the places that ECS Exec's agent writes to."""
 
 
 def container_definitions(facts: ServerFacts) -> list[dict[str, Any]]:
@@ -57,10 +62,37 @@ def container_definitions(facts: ServerFacts) -> list[dict[str, Any]]:
     return [_migrate(facts, facts.database), serve]
 
 
-def volumes(*, has_database: bool) -> tuple[str, ...]:
+def collection_definitions(facts: ServerFacts, days: int) -> list[dict[str, Any]]:
+    """The one container of the task that removes runs deleted so many days ago for good."""
+    if facts.database is None:
+        raise ValueError("runs are removed from a database, and these facts have none")
+    told = serve_environment(facts)
+    environment = {
+        **{name: told[name] for name in _ARTIFACTS_TOLD if name in told},
+        **_database_environment(facts.database),
+        names.DELETED_RUNS_DAYS: str(days),
+    }
+    return [
+        _container(
+            facts,
+            COLLECT,
+            role=COLLECT,
+            command=names.COLLECT_COMMAND,
+            essential=True,
+            environment=environment,
+            secrets=_artifact_secrets(facts),
+        )
+        | {"stopTimeout": facts.timeouts.stop_seconds}
+    ]
+
+
+def volumes(*containers: str, allow_exec: bool = False) -> tuple[str, ...]:
     """The writable places of a task by name: the root file systems are read-only."""
-    containers = (MIGRATE, SERVE) if has_database else (SERVE,)
-    return tuple(f"{container}-{place}" for container in containers for place in _PLACES)
+    return tuple(
+        f"{container}-{place}"
+        for container in containers
+        for place in _places(container, allow_exec=allow_exec)
+    )
 
 
 def serve_environment(facts: ServerFacts) -> dict[str, str]:
@@ -93,6 +125,8 @@ def serve_environment(facts: ServerFacts) -> dict[str, str]:
         environment["MLFLOW_ARTIFACTS_ONLY"] = "true"
     else:
         environment |= _database_environment(facts.database)
+        if facts.metrics_stack:
+            environment[names.METRICS_STACK] = facts.metrics_stack
     return environment
 
 
@@ -105,6 +139,26 @@ def migrate_environment(facts: ServerFacts, database: DatabaseFacts) -> dict[str
 
 
 _PLACES = {"work": names.WORK_PATH, "run": names.RUN_PATH}
+# AWS calls a read-only root unsupported with ECS Exec; with these it works all the same, as users
+# report (aws/containers-roadmap#1359).
+_AGENT_PLACES = {
+    "agent": "/managed-agents",
+    "agent-state": "/var/lib/amazon/ssm",
+    "agent-log": "/var/log/amazon/ssm",
+}
+# What finding an artifact takes; the rest of the server's environment is about serving.
+_ARTIFACTS_TOLD = (
+    "AWS_DEFAULT_REGION",
+    "MLFLOW_ARTIFACTS_DESTINATION",
+    "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
+    "MLFLOW_DISABLE_TELEMETRY",
+    "MLFLOW_S3_ENDPOINT_URL",
+)
+
+
+def _places(container: str, *, allow_exec: bool) -> dict[str, str]:
+    """Name and path of what a container may write to."""
+    return _PLACES | (_AGENT_PLACES if allow_exec and container == SERVE else {})
 
 
 def _database_environment(database: DatabaseFacts) -> dict[str, str]:
@@ -137,16 +191,17 @@ def _migrate(facts: ServerFacts, database: DatabaseFacts) -> dict[str, Any]:
     )
 
 
-def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
+def _artifact_secrets(facts: ServerFacts) -> dict[str, str]:
     secret = facts.artifact_credentials_secret_arn
-    secrets = (
-        {
-            "AWS_ACCESS_KEY_ID": f"{secret}:access_key_id::",
-            "AWS_SECRET_ACCESS_KEY": f"{secret}:secret_access_key::",
-        }
-        if secret
-        else {}
-    )
+    if not secret:
+        return {}
+    return {
+        "AWS_ACCESS_KEY_ID": f"{secret}:access_key_id::",
+        "AWS_SECRET_ACCESS_KEY": f"{secret}:secret_access_key::",
+    }
+
+
+def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
     return _container(
         facts,
         SERVE,
@@ -154,7 +209,7 @@ def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
         command=names.SERVE_COMMAND,
         essential=True,
         environment=serve_environment(facts),
-        secrets=secrets,
+        secrets=_artifact_secrets(facts),
     ) | {
         "portMappings": [
             {
@@ -197,7 +252,7 @@ def _container(
         "secrets": [{"name": k, "valueFrom": v} for k, v in sorted(secrets.items())],
         "mountPoints": [
             {"sourceVolume": f"{name}-{place}", "containerPath": path, "readOnly": False}
-            for place, path in _PLACES.items()
+            for place, path in _places(name, allow_exec=facts.allow_exec).items()
         ],
         "logConfiguration": {
             "logDriver": "awslogs",

@@ -329,6 +329,26 @@ def start_tasks(log_group: str, secrets: Iterable[str], repository: str, key: st
     return _document(*statements)
 
 
+def answer_a_shell() -> str:
+    """Task policy for ECS Exec: the agent in the container talks to Session Manager.
+
+    None of the four has a resource to name (Service Authorization Reference, "ssmmessages").
+    """
+    return _document(
+        {
+            "Sid": "AnswerSessionManager",
+            "Effect": "Allow",
+            "Action": [
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            "Resource": "*",
+        }
+    )
+
+
 def s3_endpoint(partition: str, region: str, bucket: str) -> str:
     """Policy of the VPC's S3 endpoint: the artifacts, and the layers that ECR keeps in S3.
 

@@ -28,6 +28,10 @@ GRACEFUL_SECONDS = "TRACKSTACK_GRACEFUL_SHUTDOWN_SECONDS"
 """Seconds that requests under way may take after SIGTERM."""
 KEEP_ALIVE_SECONDS = "TRACKSTACK_KEEP_ALIVE_SECONDS"
 """Seconds that an idle connection stays open; longer than the balancer's idle timeout."""
+METRICS_STACK = "TRACKSTACK_METRICS_STACK"
+"""Stack that the server's own metrics belong to, see ``server_metrics``; absent: it prints none."""
+DELETED_RUNS_DAYS = "TRACKSTACK_DELETED_RUNS_DAYS"
+"""Days that a run must have been deleted for before ``collect`` removes it for good."""
 
 CONTAINER_PORT = 5000
 """Port that MLflow listens on inside a task (``MLFLOW_PORT``)."""
@@ -43,4 +47,5 @@ APP_PATH = "/opt/trackstack/app"
 """Parent of the ``trackstack`` package in the image (``PYTHONPATH``)."""
 MIGRATE_COMMAND = ("python", "-m", "trackstack.server", "migrate")
 SERVE_COMMAND = ("python", "-m", "trackstack.server", "serve")
+COLLECT_COMMAND = ("python", "-m", "trackstack.server", "collect")
 HEALTH_COMMAND = ("python", "-m", "trackstack.server", "healthy")

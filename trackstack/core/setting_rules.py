@@ -170,15 +170,33 @@ def _lifecycle_of_an_own_bucket(s: "Settings") -> Iterator[str]:
         )
 
 
-@_over("artifacts", "artifacts_tasks", "artifacts_cpu", "artifacts_memory_mib")
+@_over(
+    "artifacts", "artifacts_tasks", "artifacts_tasks_max", "artifacts_cpu", "artifacts_memory_mib"
+)
 def _no_artifacts_service(s: "Settings") -> Iterator[str]:
     if s.artifacts == "together":
-        for key in ("artifacts_tasks", "artifacts_cpu", "artifacts_memory_mib"):
+        for key in (
+            "artifacts_tasks",
+            "artifacts_tasks_max",
+            "artifacts_cpu",
+            "artifacts_memory_mib",
+        ):
             if getattr(s, key) != type(s).model_fields[key].default:
                 yield (
                     f"{key}: artifacts: together has no such service; "
                     "leave it out or write artifacts: separate."
                 )
+
+
+@_over("tracking_tasks", "tracking_tasks_max", "artifacts_tasks", "artifacts_tasks_max")
+def _most_tasks(s: "Settings") -> Iterator[str]:
+    for role in ("tracking", "artifacts"):
+        least, most = getattr(s, f"{role}_tasks"), getattr(s, f"{role}_tasks_max")
+        if 0 < most < least:
+            yield (
+                f"{role}_tasks_max: {most} is less than {role}_tasks, which is the least; "
+                f"write {least} or more, or leave it out."
+            )
 
 
 def _counted(number: int, noun: str) -> str:
@@ -221,17 +239,19 @@ def _artifacts_size(s: "Settings") -> Iterator[str]:
         yield from _size("artifacts", s.artifacts_cpu, s.artifacts_memory_mib, s.workers)
 
 
-@_over("tracking_tasks", "tracking_cpu", "workers", "database_instance_class")
+@_over("tracking_tasks", "tracking_tasks_max", "tracking_cpu", "workers", "database_instance_class")
 def _connections(s: "Settings") -> Iterator[str]:
     workers = s.workers or fargate.workers_for(s.tracking_cpu)
-    wanted = database.wanted_connections(s.tracking_tasks, workers)
+    most = max(s.tracking_tasks, s.tracking_tasks_max)
+    wanted = database.wanted_connections(most, workers)
     held = database.usable_connections(s.database_instance_class)
     if wanted > held:
         larger = database.smallest_class_for(wanted, s.database_instance_class)
         do = f"write {larger}" if larger else "write a larger class"
-        tasks = _counted(s.tracking_tasks, "tracking task")
+        tasks = _counted(most, "tracking task")
+        fewer = "tracking_tasks_max" if s.tracking_tasks_max else "tracking_tasks"
         yield (
             f"database_instance_class: {s.database_instance_class} holds {held} connections, "
             f"but {tasks} with {_counted(workers, 'worker')} each "
-            f"may open {wanted} during a deployment; {do}, or fewer tracking_tasks or workers."
+            f"may open {wanted} during a deployment; {do}, or fewer {fewer} or workers."
         )

@@ -122,12 +122,16 @@ class Settings(BaseModel):
     """Processor that the image was built for."""
     tracking_tasks: Annotated[int, shapes.between(1, 50)] = 1
     """Tasks of the tracking service."""
+    tracking_tasks_max: Annotated[int, shapes.between(0, 50)] = 0
+    """The most tasks that requests and CPU may make of them. Default, 0: the number is fixed."""
     tracking_cpu: int = 512
     """CPU of a tracking task, in 1/1024 vCPU."""
     tracking_memory_mib: int = 1024
     """Memory of a tracking task."""
     artifacts_tasks: Annotated[int, shapes.between(1, 50)] = 1
     """Tasks of the artifacts service."""
+    artifacts_tasks_max: Annotated[int, shapes.between(0, 50)] = 0
+    """The most tasks that CPU may make of them. Default, 0: the number is fixed."""
     artifacts_cpu: int = 512
     """CPU of an artifacts task, in 1/1024 vCPU."""
     artifacts_memory_mib: int = 1024
@@ -139,6 +143,15 @@ class Settings(BaseModel):
     Default: such a database is left as it is."""
     log_retention_days: Annotated[int, shapes.RETENTION] = 30
     """Days that CloudWatch keeps the log."""
+    spot: bool = False
+    """Whether tasks run on Fargate Spot: about 70 % cheaper, and AWS takes them back at two
+    minutes' notice."""
+    allow_exec: bool = False
+    """Whether a shell may be opened in a server's container, by whoever IAM allows it."""
+    wait_for_steady_state: bool = True
+    """Whether `pulumi up` waits for a rollout, and fails when it was rolled back."""
+    container_insights: bool = False
+    """Whether CloudWatch Container Insights measures the tasks; its metrics are billed."""
 
     customer_key: bool = False
     """Whether a KMS key of the stack's own encrypts bucket, database, secrets and logs. A database

@@ -19,6 +19,10 @@ STOP_SECONDS = 120
 GRACEFUL_SECONDS = 110
 """Ten seconds less, so that the server ends by itself and not by SIGKILL."""
 KEEP_ALIVE_MARGIN_SECONDS = 15
+FIRST_CHECK_SECONDS = 600
+"""How long a new task may fail the balancer's check: a migration of a large database runs first."""
+FAILURES_UNTIL_ROLLBACK = 3
+"""Tasks of a new revision that ECS's circuit breaker lets fail; more for more than six tasks."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Timeouts:
     """Server: how long an idle connection stays open."""
     deregistration_seconds: int
     """Target group: how long a leaving task may finish what it has."""
+    rollout_minutes: int
+    """Deployment: until the last of the old tasks is gone, or all that may fail have failed."""
     stop_seconds: int = STOP_SECONDS
     """Container: from SIGTERM to SIGKILL."""
     graceful_seconds: int = GRACEFUL_SECONDS
@@ -40,8 +46,11 @@ class Timeouts:
 def timeouts_for(largest_artifact_minutes: int) -> Timeouts:
     """The whole chain for a largest artifact that travels so many minutes."""
     idle = min(max(IDLE_SECONDS_MIN, largest_artifact_minutes * 60), IDLE_SECONDS_MAX)
+    deregistration = min(idle, DEREGISTRATION_SECONDS_MAX)
+    rollout = FAILURES_UNTIL_ROLLBACK * FIRST_CHECK_SECONDS + deregistration + STOP_SECONDS
     return Timeouts(
         idle_seconds=idle,
         keep_alive_seconds=idle + KEEP_ALIVE_MARGIN_SECONDS,
-        deregistration_seconds=min(idle, DEREGISTRATION_SECONDS_MAX),
+        deregistration_seconds=deregistration,
+        rollout_minutes=-(-rollout // 60),
     )

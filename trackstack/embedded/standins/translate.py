@@ -43,6 +43,10 @@ def environment(
         here["MLFLOW_PORT"] = str(task.port)
     if declared.get("MLFLOW_HOST") == "0.0.0.0":  # noqa: S104 - what is replaced, not bound
         put("address a task listens on", "MLFLOW_HOST", LOOPBACK)
+    if names.METRICS_STACK in declared:
+        # A line a minute and worker that only CloudWatch reads.
+        put("metrics of the server", names.METRICS_STACK, "none")
+        del here[names.METRICS_STACK]
     if names.DATABASE_SSL_MODE in declared:
         # The PostgreSQL of the Python index is built without OpenSSL.
         put("TLS to the database", names.DATABASE_SSL_MODE, "disable")
