@@ -20,11 +20,21 @@ from trackstack.core.timeouts import timeouts_for
 
 ARTIFACT_PATHS = ("/api/2.0/mlflow-artifacts/*", "/ajax-api/2.0/mlflow-artifacts/*")
 """Nothing else: an artifacts-only server answers 503 to every other artifact path."""
-TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+"""TLS 1.3 preferred, of 1.2 only forward secrecy with GCM: what AWS recommends and its console
+chooses (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html)."""
+HTTPS_ONLY_SECONDS = 365 * 24 * 3600
+"""How long a browser remembers that the domain answers by TLS."""
 GENERATED_HOURS = 825 * 24
 """The longest that Apple's clients accept, of any authority."""
 RENEWAL_HOURS = 90 * 24
 """An update of the stack within the last 90 days makes a new one."""
+
+
+TO_HTTPS = {
+    "type": "redirect",
+    "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"},
+}
 
 
 class FrontDoorArgs(TypedDict):
@@ -50,6 +60,8 @@ class FrontDoorArgs(TypedDict):
     """Send artifacts to a service of their own. Default: yes."""
     largest_artifact_minutes: NotRequired[int]
     """Minutes that the largest artifact travels. Default: 10."""
+    expendable: NotRequired[bool]
+    """Let a destroy take the balancer. Default: AWS refuses to delete it."""
     log_bucket: NotRequired[Input[str]]
     """Bucket for the balancer's logs of requests and connections. Default: it writes none."""
 
@@ -74,7 +86,6 @@ class FrontDoor(pulumi.ComponentResource):
         super().__init__("trackstack:index:FrontDoor", name, {**args}, opts)
         child = ResourceOptions(parent=self)
         encrypted = args["tls"] != "plaintext"
-        port = 443 if encrypted else 80
         timeouts = timeouts_for(args.get("largest_artifact_minutes", 10))
 
         logs: dict[str, Input[Any]] | None = None
@@ -88,7 +99,7 @@ class FrontDoor(pulumi.ComponentResource):
             tags={"Name": f"{name}-access"},
             opts=child,
         )
-        self._let_in(name, group, port, args["allowed_cidrs"])
+        self._let_in(name, group, args["allowed_cidrs"], encrypted=encrypted)
         balancer = lb.LoadBalancer(
             f"{name}-balancer",
             load_balancer_type="application",
@@ -96,7 +107,11 @@ class FrontDoor(pulumi.ComponentResource):
             subnets=args["subnet_ids"],
             security_groups=[group.id],
             idle_timeout=timeouts.idle_seconds,
+            enable_http2=True,
             drop_invalid_header_fields=True,
+            # Only requests as RFC 7230 has them pass; a test holds MLflow's own client to it.
+            desync_mitigation_mode="strictest",
+            enable_deletion_protection=not args.get("expendable", False),
             access_logs=logs,
             connection_logs=logs,
             opts=child,
@@ -126,24 +141,27 @@ class FrontDoor(pulumi.ComponentResource):
         self.certificate_pem = Output.from_input("")
         certificate_arn = self._certificate(name, args, balancer)
         forward = [{"type": "forward", "target_group_arn": groups[TRACKING].arn}]
-        if certificate_arn is None:
-            listener = lb.Listener(
-                f"{name}-http",
-                load_balancer_arn=balancer.arn,
-                port=port,
-                protocol="HTTP",
-                default_actions=forward,
-                opts=child,
-            )
-        else:
+        listener = lb.Listener(
+            f"{name}-http",
+            load_balancer_arn=balancer.arn,
+            port=80,
+            protocol="HTTP",
+            default_actions=forward if certificate_arn is None else [TO_HTTPS],
+            opts=child,
+        )
+        if certificate_arn is not None:
             listener = lb.Listener(
                 f"{name}-https",
                 load_balancer_arn=balancer.arn,
-                port=port,
+                port=443,
                 protocol="HTTPS",
                 ssl_policy=TLS_POLICY,
                 certificate_arn=certificate_arn,
                 default_actions=forward,
+                # A browser heeds it only under a certificate that it trusts.
+                routing_http_response_strict_transport_security_header_value=(
+                    f"max-age={HTTPS_ONLY_SECONDS}" if args.get("domain") else None
+                ),
                 opts=child,
             )
         routed = {TRACKING: Output.all(groups[TRACKING].arn, listener.arn).apply(_first)}
@@ -190,17 +208,33 @@ class FrontDoor(pulumi.ComponentResource):
             }
         )
 
-    def _let_in(self, name: str, group: ec2.SecurityGroup, port: int, cidrs: list[str]) -> None:
+    def _let_in(
+        self, name: str, group: ec2.SecurityGroup, cidrs: list[str], *, encrypted: bool
+    ) -> None:
         for cidr in cidrs:
-            vpc.SecurityGroupIngressRule(
-                f"{name}-from-{cidr.replace('/', '-')}",
-                security_group_id=group.id,
-                ip_protocol="tcp",
-                from_port=port,
-                to_port=port,
-                cidr_ipv4=cidr,
-                opts=ResourceOptions(parent=self),
-            )
+            place = cidr.replace("/", "-")
+            rule = self._rule(f"{name}-from-{place}", group, 443 if encrypted else 80, cidr)
+            if encrypted:
+                # After the other, which was the one for port 80 if TLS has just been turned on.
+                self._rule(f"{name}-redirect-from-{place}", group, 80, cidr, after=[rule])
+
+    def _rule(
+        self,
+        name: str,
+        group: ec2.SecurityGroup,
+        port: int,
+        cidr: str,
+        after: list[vpc.SecurityGroupIngressRule] | None = None,
+    ) -> vpc.SecurityGroupIngressRule:
+        return vpc.SecurityGroupIngressRule(
+            name,
+            security_group_id=group.id,
+            ip_protocol="tcp",
+            from_port=port,
+            to_port=port,
+            cidr_ipv4=cidr,
+            opts=ResourceOptions(parent=self, depends_on=after),
+        )
 
     def _certificate(
         self, name: str, args: FrontDoorArgs, balancer: lb.LoadBalancer

@@ -149,6 +149,7 @@ class Platform:
             "certificate_arn": s.certificate_arn,
             "separate_artifacts": s.artifacts == "separate",
             "largest_artifact_minutes": s.largest_artifact_minutes,
+            "expendable": s.expendable,
         }
         if s.access_logs:
             args["log_bucket"] = self.logs.bucket

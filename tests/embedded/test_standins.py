@@ -290,6 +290,31 @@ def test_the_public_name_is_translated_everywhere_it_is_declared(record: Record)
     assert second != first
 
 
+def test_a_redirect_leaves_the_front_door_s_port_to_the_listener_it_leads_to(
+    record: Record,
+) -> None:
+    def program() -> None:
+        to = {
+            "type": "redirect",
+            "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"},
+        }
+        lb.Listener("plain", load_balancer_arn="arn", port=80, default_actions=[to])
+        platform(protocol="HTTPS")
+
+    plan = plan_of(record(program))
+    servers = caddy(plan)["apps"]["http"]["servers"]
+    front = plan.host.port("listener:front", 5500)
+    assert servers["front"]["listen"] == [f"127.0.0.1:{front}"]
+    assert servers["plain"]["listen"] != servers["front"]["listen"]
+    (only,) = servers["plain"]["routes"]
+    assert only["handle"][0]["status_code"] == "301"
+    assert only["handle"][0]["headers"]["Location"] == [
+        f"https://127.0.0.1:{front}{{http.request.uri}}"
+    ]
+    (process,) = [one for one in plan.processes if one.name == "balancer"]
+    assert process.ready.url.startswith(f"https://127.0.0.1:{front}/")
+
+
 def test_a_fixed_response_is_what_it_says(record: Record) -> None:
     fixed = {
         "type": "fixed-response",

@@ -48,7 +48,7 @@ class Balancer:
             _, name = answers.physical_name(registered)
             return {"arnSuffix": f"targetgroup/{name}/{digits}"}
         if registered.type == LISTENER:
-            host.port(_port_key(registered), PREFERRED_PORT)
+            _port(host, registered)
         return {}
 
     def plan(self, plan: Plan) -> None:
@@ -87,7 +87,7 @@ class Balancer:
 
     def _ready(self, plan: Plan, listener: Registered) -> Ready:
         """Ready when the platform answers through it, not only the proxy itself."""
-        port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+        port = _port(plan.host, listener)
         group = _target_group(plan, known(listener, "defaultActions", [{}])[0])
         if group is None:
             return TcpReady(port)
@@ -109,7 +109,7 @@ class Balancer:
                 protocol = _protocol(listener)
                 declared = int(known(listener, "port", _DEFAULT_PORT[protocol]))
                 suffix = "" if declared == _DEFAULT_PORT[protocol] else f":{declared}"
-                local = plan.host.port(_port_key(listener), PREFERRED_PORT)
+                local = _port(plan.host, listener)
                 scheme = protocol.lower()
                 for host in hosts:
                     url = f"{scheme}://{host}{suffix}"
@@ -145,7 +145,7 @@ class Balancer:
         for balancer in plan.recording.of_type(BALANCER):
             if balancer.outputs["arn"] == known(listener, "loadBalancerArn"):
                 idle = int(known(balancer, "idleTimeout", 60))
-        port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+        port = _port(plan.host, listener)
         server: dict[str, Any] = {
             "listen": [f"{LOOPBACK}:{port}"],
             "routes": routes,
@@ -164,8 +164,12 @@ def _plainness(listener: Registered) -> tuple[bool, str]:
     return _protocol(listener) != "HTTPS", listener.urn
 
 
-def _port_key(listener: Registered) -> str:
-    return f"listener:{listener.name}"
+def _port(host: Host, listener: Registered) -> int:
+    """Clients come to the first listener; one that only sends on to another takes any port."""
+    actions = known(listener, "defaultActions", [])
+    if [action.get("type") for action in actions] == ["redirect"]:
+        return host.port(f"redirect:{listener.name}")
+    return host.port(f"listener:{listener.name}", PREFERRED_PORT)
 
 
 def _protocol(listener: Registered) -> str:
@@ -221,7 +225,7 @@ def _action(
         for listener in listeners:
             if str(known(listener, "port")) == str(redirect.get("port")):
                 scheme = _protocol(listener).lower()
-                port = plan.host.port(_port_key(listener), PREFERRED_PORT)
+                port = _port(plan.host, listener)
                 status = "301" if redirect.get("statusCode") == "HTTP_301" else "302"
                 target = f"{scheme}://{LOOPBACK}:{port}{{http.request.uri}}"
                 return {
