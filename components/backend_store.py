@@ -49,6 +49,8 @@ class BackendStore(pulumi.ComponentResource):
     A change that interrupts it (class, major version) waits for AWS's maintenance window.
     """
 
+    identifier: Output[str]
+    """Its name in RDS."""
     endpoint: Output[str]
     """``host:port``."""
     address: Output[str]
@@ -124,6 +126,7 @@ class BackendStore(pulumi.ComponentResource):
             ),
         )
 
+        self.identifier = instance.identifier
         self.endpoint = instance.endpoint
         self.address = instance.address
         self.port = instance.port
@@ -135,6 +138,7 @@ class BackendStore(pulumi.ComponentResource):
         self.security_group_id = group.id
         self.register_outputs(
             {
+                "identifier": self.identifier,
                 "endpoint": self.endpoint,
                 "address": self.address,
                 "port": self.port,

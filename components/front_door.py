@@ -77,6 +77,8 @@ class FrontDoor(pulumi.ComponentResource):
     """What clients must trust; empty when a public authority signed it, or without TLS."""
     target_group_arns: Output[dict[str, str]]
     """Role to target group, known once a listener routes to it: a service can't join earlier."""
+    certificate_arn: Output[str]
+    """The certificate that it shows; empty without TLS."""
     security_group_id: Output[str]
     """The balancer's security group, which may go out nowhere until somebody adds a rule."""
     balancer_arn: Output[str]
@@ -195,6 +197,7 @@ class FrontDoor(pulumi.ComponentResource):
         self.host = Output.from_input(domain) if domain else balancer.dns_name
         self.url = Output.concat("https://" if encrypted else "http://", self.host)
         self.target_group_arns = Output.all(**routed)
+        self.certificate_arn = Output.from_input("" if certificate_arn is None else certificate_arn)
         self.security_group_id = group.id
         self.balancer_arn = balancer.arn
         self.register_outputs(
@@ -203,6 +206,7 @@ class FrontDoor(pulumi.ComponentResource):
                 "host": self.host,
                 "certificate_pem": self.certificate_pem,
                 "target_group_arns": self.target_group_arns,
+                "certificate_arn": self.certificate_arn,
                 "security_group_id": self.security_group_id,
                 "balancer_arn": self.balancer_arn,
             }

@@ -7,6 +7,8 @@ os.environ.update(COLUMNS="100", NO_COLOR="1", TERM="dumb")
 from typer.testing import CliRunner  # noqa: E402
 
 from trackstack.cli import app  # noqa: E402
+from trackstack.core import alarms as alarm_table  # noqa: E402
+from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
@@ -29,6 +31,35 @@ def settings() -> str:
         meaning = " ".join((field.description or "").split())
         lines.append(f"| `{name}` | {default} | {meaning} |")
     return "\n".join(lines)
+
+
+def alarms() -> str:
+    """Every alarm with what it means and what to do."""
+    found = alarm_table.alarms(
+        roles=["tracking", "artifacts"],
+        instance_class="db.t4g.small",
+        storage_gib=50,
+        encrypted=True,
+        log_namespace=alarm_table.log_namespace("mlflow-platform", "prod"),
+    )
+    parts = []
+    for alarm in found:
+        watched = ", ".join(f"`{m.namespace}` {m.name} ({m.statistic})" for m in alarm.metrics.values())
+        sign = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": "≥", "LessThanThreshold": "<"}
+        minutes = "a day" if alarm.minutes == 24 * 60 else f"{alarm.minutes} min"
+        parts.append(
+            f"### {alarm.role}\n\n{alarm.means}\n\n{alarm.do}\n\n"
+            f"Looks at {watched}; {sign[alarm.comparison]} {alarm.threshold:,} in {alarm.breaching} of"
+            f" {alarm.periods} periods of {minutes}; a period without figures is `{alarm.missing}`."
+            f" ${alarm.usd_month:.2f} a month.\n"
+        )
+    total = alarm_table.price_usd_month(found)
+    return "\n".join(parts) + f"\nTogether, in the shape of `prod`: ${total:.2f} a month.\n"
+
+
+def log_queries() -> str:
+    """Every saved query."""
+    return "\n".join(f"- `{name}`: `{query}`" for name, query in LOG_QUERIES.items())
 
 
 def outputs() -> str:

@@ -9,12 +9,16 @@ from pulumi_aws import ec2, route53
 
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore
+from components.budget import Budget
+from components.ci_access import CiAccess, CiAccessArgs
 from components.client_access import ClientAccess
 from components.encryption_key import EncryptionKey
 from components.front_door import FrontDoor, FrontDoorArgs
 from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
+from components.observability import Observability, ObservabilityArgs
 from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
+from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.core.settings import Settings
 
@@ -92,6 +96,20 @@ class Platform:
             opts,
         )
 
+        self.watch = Observability(f"{NAME}-watch", self._observability(), opts)
+        if settings.monthly_budget_usd:
+            Budget(
+                f"{NAME}-budget",
+                {
+                    "monthly_usd": settings.monthly_budget_usd,
+                    "emails": list(settings.alarm_emails),
+                },
+                opts,
+            )
+        self.ci_snippets: Output[dict[str, str]] = Output.from_input({})
+        if settings.github_repositories or settings.gitlab_projects:
+            self.ci_snippets = CiAccess(f"{NAME}-ci", self._ci_access(), opts).snippets
+
     def export(self) -> None:
         """Export the stack's outputs, in their order."""
         values: dict[str, object] = {
@@ -105,6 +123,7 @@ class Platform:
             "services": self.server.service_names,
             "log_group": self.server.log_group_name,
             "client_environment": self.client_environment,
+            "ci_snippets": self.ci_snippets,
         }
         for name in OUTPUT_NAMES:
             pulumi.export(name, values[name])
@@ -249,6 +268,49 @@ class Platform:
                 "secret_access_key": config.require_secret("artifact_secret_access_key"),
             }
         return args
+
+    def _observability(self) -> ObservabilityArgs:
+        s = self._settings
+        args: ObservabilityArgs = {
+            "region": s.region,
+            "account_id": pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id,
+            "servers": {
+                "roles": [TRACKING, ARTIFACTS] if s.artifacts == "separate" else [TRACKING],
+                "balancer_arn": self.door.balancer_arn,
+                "target_group_arns": self.door.target_group_arns,
+                "cluster_name": self.server.cluster_name,
+                "service_names": self.server.service_names,
+                "log_group_name": self.server.log_group_name,
+            },
+            "database": {
+                "identifier": self.backend.identifier,
+                "instance_class": s.database_instance_class,
+                "storage_gib": s.database_storage_gib,
+            },
+            "alarms": s.alarms,
+            "kms_key_arn": self.kms_key_arn,
+            "alarm_emails": list(s.alarm_emails),
+        }
+        if s.tls != "plaintext":
+            args["servers"]["certificate_arn"] = self.door.certificate_arn
+        if not s.artifact_endpoint:
+            args["bucket"] = self.artifacts.bucket
+        return args
+
+    def _ci_access(self) -> CiAccessArgs:
+        s = self._settings
+        return {
+            "region": s.region,
+            "parameter_name": self.clients.parameter_name,
+            "parameter_arn": self.clients.parameter_arn,
+            "github_repositories": list(s.github_repositories),
+            "github_oidc_provider_arn": s.github_oidc_provider_arn,
+            "gitlab_projects": list(s.gitlab_projects),
+            "gitlab_oidc_provider_arn": s.gitlab_oidc_provider_arn,
+            "gitlab_url": s.gitlab_url,
+            "kms_key_arn": self.kms_key_arn,
+            "permissions_boundary": s.permissions_boundary,
+        }
 
 
 def _provider(s: Settings) -> pulumi_aws.Provider:

@@ -14,6 +14,7 @@ VPC = {"vpc_id": "vpc-0123456789abcdef0"}
 SUBNETS = '["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]'
 ENDPOINT = {"artifact_endpoint": "https://minio.example.com:9000"}
 KEYS = {"artifact_access_key_id": "AK", "artifact_secret_access_key": "SK"}
+PROVIDER = "arn:aws:iam::123456789012:oidc-provider/"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0123"
 
 
@@ -192,6 +193,42 @@ ALONE = [
         {"log_retention_days": "31"},
         "log_retention_days: CloudWatch does not offer 31 days; write 30, the nearest it does.",
     ),
+    (
+        {"alarm_emails": '["ml-platform"]'},
+        "alarm_emails: 'ml-platform' is not valid; write an e-mail address, such as ml-platform@example.com.",
+    ),
+    (
+        {"monthly_budget_usd": "-1"},
+        "monthly_budget_usd: -1 is out of bounds; write a number from 0 to 1000000.",
+    ),
+    *(
+        (
+            {"github_repositories": f'["{wrong}"]'},
+            f"github_repositories: '{wrong}' is not valid; write one repository and branch as GitHub's sub claim does after repo:, such as org/repo:ref:refs/heads/main or org/repo:environment:prod, without wildcards.",
+        )
+        for wrong in (
+            "org/*",
+            "org/*:ref:refs/heads/main",
+            "*",
+            "org/repo",
+            "org/repo:*",
+            "org/repo:ref:refs/heads/*",
+            "repo:org/repo:ref:refs/heads/main",
+            "org/repo:environment:p?d",
+        )
+    ),
+    (
+        {"gitlab_projects": '["group/*:ref_type:branch:ref:main"]'},
+        "gitlab_projects: 'group/*:ref_type:branch:ref:main' is not valid; write one project and branch as GitLab's sub claim does after project_path:, such as group/project:ref_type:branch:ref:main, without wildcards.",
+    ),
+    (
+        {"github_oidc_provider_arn": "github"},
+        "github_oidc_provider_arn: 'github' is not valid; write the provider's ARN, such as arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com.",
+    ),
+    (
+        {"gitlab_url": "http://gitlab.example.com/"},
+        "gitlab_url: 'http://gitlab.example.com/' is not valid; write GitLab's address alone, such as https://gitlab.example.com.",
+    ),
     ({"reigon": "us-east-1"}, "reigon: there is no such setting; did you mean region?"),
     ({"qqq": "1"}, "qqq: there is no such setting; Pulumi.yaml lists the keys there are."),
 ]
@@ -326,6 +363,44 @@ TOGETHER = [
     (
         {"tracking_cpu": "256", "tracking_memory_mib": "512"},
         "tracking_memory_mib: 512 is too little for 1 worker, as MLflow takes 600 then; write 1024.",
+    ),
+    (
+        {"alarm_emails": '["ml@example.com"]'},
+        "alarm_emails: nothing would write to them; write alarms: true or a monthly_budget_usd, or leave them out.",
+    ),
+    (
+        {"monthly_budget_usd": "200"},
+        "alarm_emails: missing, and monthly_budget_usd would tell nobody; write who is told that the month becomes expensive.",
+    ),
+    (
+        {
+            "monthly_budget_usd": "200",
+            "alarm_emails": json.dumps([f"{n}@example.com" for n in range(11)]),
+        },
+        "alarm_emails: AWS Budgets writes to 10 addresses at most; write a mailing list's.",
+    ),
+    (
+        {"github_oidc_provider_arn": PROVIDER + "token.actions.githubusercontent.com"},
+        "github_oidc_provider_arn: used by github_repositories alone; write those, or leave it out.",
+    ),
+    (
+        {
+            "github_repositories": '["org/repo:pull_request"]',
+            "github_oidc_provider_arn": PROVIDER + "gitlab.com",
+        },
+        "github_oidc_provider_arn: vouches for somebody else; write the ARN that ends in /token.actions.githubusercontent.com.",
+    ),
+    (
+        {"gitlab_url": "https://gitlab.example.com"},
+        "gitlab_url: used by gitlab_projects alone; write those, or leave it out.",
+    ),
+    (
+        {
+            "gitlab_projects": '["group/project:ref_type:branch:ref:main"]',
+            "gitlab_url": "https://gitlab.example.com",
+            "gitlab_oidc_provider_arn": PROVIDER + "gitlab.com",
+        },
+        "gitlab_oidc_provider_arn: vouches for somebody else; write the ARN that ends in /gitlab.example.com.",
     ),
     (
         {"tracking_tasks": "3"},

@@ -45,6 +45,9 @@ GIVEN = {
     "certificate_arn": "arn:aws:acm:us-east-1:123456789012:certificate/"
     "00000000-0000-0000-0000-000000000000",
 }
+GITHUB = {"github_repositories": ["org/repo:ref:refs/heads/main"]}
+GITLAB = {"gitlab_projects": ["group/project:ref_type:branch:ref:main"]}
+PROVIDER = "arn:aws:iam::123456789012:oidc-provider/"
 GONE = "the resource itself"
 VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "region": ({"region": "eu-west-1"}, set()),  # another region is another stack: see its docs
@@ -117,6 +120,23 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "wait_for_steady_state": ({"wait_for_steady_state": False}, set()),
     "container_insights": ({"container_insights": True}, set()),
     "log_retention_days": ({"log_retention_days": 90}, set()),
+    "alarms": ({"alarms": True}, set()),
+    "alarm_emails": ({"alarms": True, "alarm_emails": ["ml@example.com"]}, set()),
+    "monthly_budget_usd": (
+        {"monthly_budget_usd": 100, "alarm_emails": ["ml@example.com"]},
+        set(),
+    ),
+    "github_repositories": (GITHUB, set()),
+    "github_oidc_provider_arn": (
+        {**GITHUB, "github_oidc_provider_arn": PROVIDER + "token.actions.githubusercontent.com"},
+        set(),
+    ),
+    "gitlab_projects": (GITLAB, set()),
+    "gitlab_oidc_provider_arn": (
+        {**GITLAB, "gitlab_oidc_provider_arn": PROVIDER + "gitlab.com"},
+        set(),
+    ),
+    "gitlab_url": ({**GITLAB, "gitlab_url": "https://gitlab.example.com"}, set()),
     "customer_key": ({"customer_key": True}, set()),  # a database keeps the key it was made with
     "expendable": ({"expendable": True}, PROTECTION | {"finalSnapshotIdentifier"}),
 }

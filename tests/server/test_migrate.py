@@ -77,8 +77,9 @@ def test_data_of_an_older_schema_is_not_touched_unless_this_very_upgrade_is_allo
     assert (code, err) == (
         3,
         (
-            f"This database holds data at schema revision {SCHEMA_OF_2_16}, and MLflow 3.17.2"
-            f" needs {HEAD}: set `allow_schema_upgrade: {HEAD}` to upgrade it, after which older"
+            "The migration stopped: This database holds data at schema revision"
+            f" {SCHEMA_OF_2_16}, and MLflow 3.17.2 needs {HEAD}: set"
+            f" `allow_schema_upgrade: {HEAD}` to upgrade it, after which older"
             " tasks can no longer start; nothing was changed and the old tasks keep serving.\n"
         ),
     )
@@ -102,7 +103,8 @@ def test_a_newer_schema_is_refused(migrated: Any, start: Any) -> None:
     assert (code, err) == (
         4,
         (
-            "This database's schema is at revision ffffffffffff, which MLflow 3.17.2 doesn't know"
+            "The migration stopped: This database's schema is at revision ffffffffffff, which"
+            " MLflow 3.17.2 doesn't know"
             f" (its newest is {HEAD}): deploy the MLflow that wrote it, or restore a snapshot from"
             " before.\n"
         ),
@@ -228,7 +230,8 @@ def test_every_missing_variable_is_named_at_once(start: Any) -> None:
         2,
         "",
         (
-            "migrate can't start with this environment: it lacks PGHOST, PGDATABASE, PGUSER,"
+            "The migration stopped: migrate can't start with this environment: it lacks PGHOST,"
+            " PGDATABASE, PGUSER,"
             " TRACKSTACK_DATABASE_MASTER_USER, TRACKSTACK_DATABASE_MASTER_PASSWORD; PGPORT must be"
             " a whole number above 0, it is 'x'; TRACKSTACK_DATABASE_AUTH must be iam or password,"
             " it is 'md5'.\n"
@@ -241,6 +244,6 @@ def test_a_wrong_master_password_is_one_sentence_and_no_wait(database: Any, star
     code, _, err = start("migrate", environment).finish(20)
     where = f"127.0.0.1:{database.postgres.port}"
     assert code == 1
-    assert err.startswith(f"The database at {where} refuses: ")
+    assert err.startswith(f"The migration stopped: The database at {where} refuses: ")
     assert err.endswith('password authentication failed for user "master".\n')
     assert err.count("\n") == 1

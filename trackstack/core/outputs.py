@@ -26,6 +26,9 @@ class StackOutputs(TypedDict):
     """CloudWatch log group of all containers."""
     client_environment: dict[str, str]
     """Variables a client exports, ``MLFLOW_TRACKING_URI`` first; no secret among them."""
+    ci_snippets: dict[str, str]
+    """Text to paste into a repository whose jobs log here: ``github`` and ``gitlab``, as far as the
+    stack lets their jobs in."""
 
 
 OUTPUT_NAMES: tuple[str, ...] = tuple(StackOutputs.__annotations__)

@@ -376,6 +376,104 @@ def s3_endpoint(partition: str, region: str, bucket: str) -> str:
     return _document(*statements)
 
 
+def told_of_alarms(topic: str, region: str, account_id: str) -> str:
+    """Topic policy: this account's alarms of the region publish, and nobody does in the clear.
+
+    Whoever subscribes is a matter of IAM in the account itself.
+    """
+    alarms = f"arn:{partition_of(region)}:cloudwatch:{region}:{account_id}:alarm:*"
+    return _document(
+        {
+            "Sid": "AlarmsOfThisAccount",
+            "Effect": "Allow",
+            "Principal": {"Service": "cloudwatch.amazonaws.com"},
+            "Action": "sns:Publish",
+            "Resource": topic,
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account_id},
+                "ArnLike": {"aws:SourceArn": alarms},
+            },
+        },
+        {
+            "Sid": "RefusePlainHttp",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "sns:Publish",
+            "Resource": topic,
+            "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+        },
+    )
+
+
+def assumed_by_ci(provider: str, issuer: str, audience: str, subjects: Iterable[str]) -> str:
+    """Trust policy: jobs that the issuer vouches for, with exactly these audience and subjects.
+
+    Args:
+        provider: ARN of the account's OIDC provider.
+        issuer: its address without ``https://``, which the condition keys begin with.
+        audience: the token's ``aud``.
+        subjects: the tokens' ``sub``, without wildcards.
+    """
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Federated": provider},
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {
+                "StringEquals": {
+                    f"{issuer}:aud": audience,
+                    f"{issuer}:sub": sorted(subjects),
+                }
+            },
+        }
+    )
+
+
+def read_client_settings(parameter: str, secrets: Iterable[str], key: str, region: str) -> str:
+    """Policy of a CI job: where to log, its credentials if there are any, and nothing else.
+
+    Args:
+        parameter: ARN of the stack's client parameter.
+        secrets: ARNs of the secrets with client credentials.
+        key: ARN of the customer's key that encrypts them; empty for AWS's own.
+        region: of the secrets, because the key may be used through Secrets Manager there only.
+    """
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "ReadWhereToLog",
+            "Effect": "Allow",
+            "Action": "ssm:GetParameter",
+            "Resource": parameter,
+        }
+    ]
+    named = sorted(secrets)
+    if named:
+        statements.append(
+            {
+                "Sid": "ReadTheCredentials",
+                "Effect": "Allow",
+                "Action": "secretsmanager:GetSecretValue",
+                "Resource": named,
+            }
+        )
+    if named and key:
+        statements.append(
+            {
+                "Sid": "DecryptTheCredentials",
+                "Effect": "Allow",
+                "Action": "kms:Decrypt",
+                "Resource": key,
+                "Condition": {
+                    "StringEquals": {
+                        "kms:ViaService": f"secretsmanager.{region}.amazonaws.com",
+                        "kms:EncryptionContext:SecretARN": named,
+                    }
+                },
+            }
+        )
+    return _document(*statements)
+
+
 def _artifact_statements(bucket: str, prefix: str, key: str) -> list[dict[str, Any]]:
     statements: list[dict[str, Any]] = [
         {

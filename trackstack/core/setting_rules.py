@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trackstack.core import database, fargate
+from trackstack.core import ci, database, fargate
 
 if TYPE_CHECKING:
     from trackstack.core.settings import Settings
 
 STACK_NAME_LENGTH = 40
 TWO_ZONES = 2
+BUDGET_EMAILS = 10
+"""Addresses that one notification of AWS Budgets may have (its API reference, CreateBudget)."""
 
 
 @dataclass(frozen=True)
@@ -255,3 +257,49 @@ def _connections(s: "Settings") -> Iterator[str]:
             f"but {tasks} with {_counted(workers, 'worker')} each "
             f"may open {wanted} during a deployment; {do}, or fewer {fewer} or workers."
         )
+
+
+@_over("alarms", "alarm_emails", "monthly_budget_usd")
+def _somebody_is_told(s: "Settings") -> Iterator[str]:
+    if s.alarm_emails and not s.alarms and not s.monthly_budget_usd:
+        yield (
+            "alarm_emails: nothing would write to them; write alarms: true or a "
+            "monthly_budget_usd, or leave them out."
+        )
+    if s.monthly_budget_usd and not s.alarm_emails:
+        yield (
+            "alarm_emails: missing, and monthly_budget_usd would tell nobody; "
+            "write who is told that the month becomes expensive."
+        )
+    if s.monthly_budget_usd and len(s.alarm_emails) > BUDGET_EMAILS:
+        yield (
+            f"alarm_emails: AWS Budgets writes to {BUDGET_EMAILS} addresses at most; "
+            "write a mailing list's."
+        )
+
+
+@_over("github_repositories", "github_oidc_provider_arn")
+def _github(s: "Settings") -> Iterator[str]:
+    if s.github_oidc_provider_arn and not s.github_repositories:
+        yield (
+            "github_oidc_provider_arn: used by github_repositories alone; "
+            "write those, or leave it out."
+        )
+    yield from _provider_of("github_oidc_provider_arn", s.github_oidc_provider_arn, ci.github())
+
+
+@_over("gitlab_projects", "gitlab_oidc_provider_arn", "gitlab_url")
+def _gitlab(s: "Settings") -> Iterator[str]:
+    if not s.gitlab_projects:
+        for key in ("gitlab_oidc_provider_arn", "gitlab_url"):
+            if getattr(s, key) != type(s).model_fields[key].default:
+                yield f"{key}: used by gitlab_projects alone; write those, or leave it out."
+        return
+    yield from _provider_of(
+        "gitlab_oidc_provider_arn", s.gitlab_oidc_provider_arn, ci.gitlab(s.gitlab_url)
+    )
+
+
+def _provider_of(key: str, arn: str, issuer: ci.Issuer) -> Iterator[str]:
+    if arn and arn.partition(":oidc-provider/")[2] != issuer.host:
+        yield f"{key}: vouches for somebody else; write the ARN that ends in /{issuer.host}."

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from trackstack.core import database, subnets
+from trackstack.core import ci, database, subnets
 
 ANY_IMAGE = "example.invalid/trackstack@sha256:" + "0" * 64
 """Stands for an image that is missing, so that the other settings can be checked."""
@@ -149,6 +149,16 @@ def _endpoint(value: str) -> str:
     return value
 
 
+def _issuer(value: str) -> str:
+    if not ci.is_plain_url(value):
+        msg = (
+            f"{shown(value)} is not valid; write GitLab's address alone, such as "
+            "https://gitlab.example.com."
+        )
+        raise ValueError(msg)
+    return value
+
+
 def shown(url: str) -> str:
     """The URL in quotes, without a password that somebody wrote into it."""
     return repr(re.sub(r"//[^/@]*@", "//…@", url))
@@ -223,6 +233,24 @@ CERTIFICATE_ARN = matching(
     r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[\w-]+",
     "write the certificate's ARN, such as arn:aws:acm:us-east-1:123456789012:certificate/…",
 )
+EMAILS = each_matching(
+    r"[\w.+-]+@([\w-]+\.)+[a-zA-Z]{2,}", "write an e-mail address, such as ml-platform@example.com"
+)
+GITHUB_REPOSITORIES = each_matching(
+    ci.GITHUB_SUBJECT,
+    "write one repository and branch as GitHub's sub claim does after repo:, such as "
+    "org/repo:ref:refs/heads/main or org/repo:environment:prod, without wildcards",
+)
+GITLAB_PROJECTS = each_matching(
+    ci.GITLAB_SUBJECT,
+    "write one project and branch as GitLab's sub claim does after project_path:, such as "
+    "group/project:ref_type:branch:ref:main, without wildcards",
+)
+OIDC_PROVIDER_ARN = matching(
+    r"arn:aws[a-z-]*:iam::\d{12}:oidc-provider/[\w.:/-]+",
+    "write the provider's ARN, such as "
+    "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com",
+)
 VPC_ID = matching(r"vpc-[0-9a-f]{8,17}", "write a VPC's id, such as vpc-0123456789abcdef0")
 SUBNET_IDS = each_matching(
     r"subnet-[0-9a-f]{8,17}", "write subnets' ids, such as subnet-0123456789abcdef0"
@@ -240,6 +268,7 @@ VPC_CIDR = AfterValidator(_vpc_cidr)
 CIDRS = AfterValidator(_cidrs)
 BUCKET = AfterValidator(_bucket)
 ENDPOINT = AfterValidator(_endpoint)
+ISSUER = AfterValidator(_issuer)
 PREFIX = AfterValidator(_prefix)
 INSTANCE_CLASS = AfterValidator(_instance_class)
 RETENTION = AfterValidator(_retention)

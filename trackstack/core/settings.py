@@ -153,6 +153,26 @@ class Settings(BaseModel):
     container_insights: bool = False
     """Whether CloudWatch Container Insights measures the tasks; its metrics are billed."""
 
+    alarms: bool = False
+    """Whether alarms watch the stack; docs/operations.md says what each means and costs."""
+    alarm_emails: Annotated[tuple[str, ...], shapes.EMAILS] = ()
+    """Addresses that alarms and budget write to; for alarms each confirms by a link."""
+    monthly_budget_usd: Annotated[int, shapes.between(0, 1_000_000)] = 0
+    """What the stack may cost a month before `alarm_emails` are told. Default, 0: no budget."""
+
+    github_repositories: Annotated[tuple[str, ...], shapes.GITHUB_REPOSITORIES] = ()
+    """GitHub repositories and branches whose jobs may read where to log: what GitHub's `sub` claim
+    says after `repo:`, such as org/repo:ref:refs/heads/main."""
+    github_oidc_provider_arn: Annotated[str, shapes.OIDC_PROVIDER_ARN] = ""
+    """The account's OIDC provider for GitHub; an account has one. Default: the stack makes it."""
+    gitlab_projects: Annotated[tuple[str, ...], shapes.GITLAB_PROJECTS] = ()
+    """GitLab projects and branches likewise: what GitLab's `sub` claim says after `project_path:`,
+    such as group/project:ref_type:branch:ref:main."""
+    gitlab_oidc_provider_arn: Annotated[str, shapes.OIDC_PROVIDER_ARN] = ""
+    """The account's OIDC provider for this GitLab. Default: the stack makes it."""
+    gitlab_url: Annotated[str, shapes.ISSUER] = "https://gitlab.com"
+    """Where GitLab is."""
+
     customer_key: bool = False
     """Whether a KMS key of the stack's own encrypts bucket, database, secrets and logs. A database
     that exists keeps the key it was made with. Default: AWS's keys."""

@@ -2,6 +2,7 @@
 
 import sys
 
+from trackstack.core.log_lines import MIGRATION_STOPPED
 from trackstack.server.problem import MISUSED, Refusal
 
 _VERBS = ("migrate", "serve", "healthy")
@@ -30,8 +31,17 @@ def main(arguments: list[str]) -> int:
 
         return healthy()
     except Refusal as refusal:
-        print(refusal, file=sys.stderr)
+        print(f"{_stopped(arguments[0])}{refusal}", file=sys.stderr)
         return refusal.exit_code
+    except Exception as error:
+        # The traceback that follows is many lines, and an alarm listens for one.
+        if arguments[0] == "migrate":
+            print(f"{_stopped(arguments[0])}{type(error).__name__}.", file=sys.stderr)
+        raise
+
+
+def _stopped(verb: str) -> str:
+    return f"{MIGRATION_STOPPED} " if verb == "migrate" else ""
 
 
 if __name__ == "__main__":

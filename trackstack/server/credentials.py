@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from trackstack.core.log_lines import TOKEN_NOT_RENEWED
 from trackstack.server.environment import Database
 from trackstack.server.problem import FAILED, Refusal
 
@@ -112,7 +113,7 @@ class Renewal:
                 else "the last one has expired, so new connections to the database fail"
             )
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-            self._complain(f"The database token could not be renewed ({reason}); {consequence}.")
+            self._complain(f"{TOKEN_NOT_RENEWED} ({reason}); {consequence}.")
         else:
             if self._retry_seconds:
                 self._complain("The database token is renewed again.")
