@@ -75,6 +75,19 @@ def outputs() -> str:
     return "\n".join(lines)
 
 
+def policies() -> str:
+    """Every rule of the policy pack with its weight, as a table."""
+    import sys
+
+    sys.path.insert(0, ".")
+    from policy.pack import POLICIES
+
+    lines = ["| rule | level | severity | what it holds |", "| --- | --- | --- | --- |"]
+    for one in POLICIES:
+        lines.append(f"| `{one.name}` | {one.enforcement_level.value} | {one.severity.value} | {one.description} |")
+    return "\n".join(lines)
+
+
 def verbs() -> str:
     """`--help` of every verb."""
     parts = []

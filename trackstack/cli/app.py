@@ -24,7 +24,8 @@ app = typer.Typer(
         " `trackstack logs -f` follows its processes.\n\n"
         "`trackstack down` stops it and keeps every run.\n\n"
         "Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 the program can't run, 4 this machine"
-        " can't be brought to what it declares, 5 the stack doesn't run or answer, 130 interrupted."
+        " can't be brought to what it declares, 5 the stack doesn't run or answer, 6 a mandatory"
+        " policy is violated, 130 interrupted."
     ),
 )
 

@@ -118,6 +118,24 @@ def print_summary(summary: "Summary", *, verb: str) -> None:
         out.print(f"[yellow]Warning[/]  {warning}")
 
 
+_LEVEL = {"mandatory": "[red]mandatory[/]", "advisory": "[yellow]advisory[/]"}
+
+
+def print_findings(summary: "Summary") -> None:
+    """What policy packs say, one row a finding; a line when they have nothing to say."""
+    if summary.findings is None:
+        return
+    out.print()
+    if not summary.findings:
+        out.print("[bold]Policy[/]  no finding")
+        return
+    table = Table("policy", "level", "what is wrong, and where", box=None, pad_edge=False)
+    for one in summary.findings:
+        wrong = Text(f"{one.sentence}\n").append(one.urn or "the stack as a whole", style="dim")
+        table.add_row(one.rule, _LEVEL[one.level], wrong)
+    out.print(table)
+
+
 def print_outputs(outputs: Mapping[str, Any]) -> None:
     """The stack's outputs, a line each."""
     out.print("[bold]Outputs[/]")

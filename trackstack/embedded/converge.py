@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded import monitor, programs, supervisor, wire
 from trackstack.embedded.errors import ConvergeError, ProgramError
 from trackstack.embedded.host import LiveHost, PreviewHost, StackAnswers, region_of
+from trackstack.embedded.policy_packs import Finding, Packs
 from trackstack.embedded.project import Configuration, Project, secret_variable
 from trackstack.embedded.record import Recording, Registered
 from trackstack.embedded.standins import CATALOGUE, STAND_INS, database, translate
@@ -112,6 +113,8 @@ class Summary:
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Where the time went."""
+    findings: tuple[Finding, ...] | None = None
+    """What policy packs say; None where none was asked."""
 
     def count(self, change: Change) -> int:
         """How many resources had this change."""
@@ -119,7 +122,7 @@ class Summary:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``--json``."""
-        return {
+        told: dict[str, Any] = {
             "project": self.project,
             "stack": self.stack,
             "changeSummary": {
@@ -134,29 +137,43 @@ class Summary:
             "warnings": list(self.warnings),
             "seconds": dict(self.seconds),
         }
+        if self.findings is not None:
+            told["findings"] = [one.to_json() for one in self.findings]
+        return told
 
 
-def preview(project: Project, stack: str, configuration: Configuration) -> Summary:
-    """What ``up`` would make of the stack; nothing is written or started.
+def preview(
+    project: Project, stack: str, configuration: Configuration, packs: Sequence[Path] = ()
+) -> Summary:
+    """What ``up`` would make of the stack; nothing is written or started but policy packs.
+
+    Args:
+        project: where the program lies.
+        stack: which of its stacks.
+        configuration: the stack's configuration.
+        packs: folders of the policy packs to ask; they end with the preview.
 
     Raises:
-        ProgramError: the program or what it declares can't run.
+        ProgramError: the program, what it declares or a pack can't run.
     """
     state = StackState.open(project.name, stack)
     started = time.monotonic()
     host = PreviewHost(state)
     answers = StackAnswers(host, region_of(project, configuration))
-    recording = monitor.evaluate(project, stack, configuration, answers)
-    evaluated = time.monotonic()
+    with Packs(packs, project, stack, configuration) as asked:
+        recording = monitor.evaluate(project, stack, configuration, answers)
+        evaluated = time.monotonic()
+        findings = asked.check(recording) if packs else None
+    checked = time.monotonic()
     plan = make_plan(Plan(recording, host, PreviewPaths(state), preview=True))
     before = state.read_json(SUMMARY) or {}
-    return _summary(
-        state,
-        plan,
-        before,
-        _process_changes(plan, state),
-        {"evaluate": evaluated - started, "plan": time.monotonic() - evaluated},
-    )
+    seconds = {
+        "evaluate": evaluated - started,
+        "policy": checked - evaluated,
+        "plan": time.monotonic() - checked,
+    }
+    summary = _summary(state, plan, before, _process_changes(plan, state), seconds)
+    return replace(summary, findings=findings)
 
 
 def up(

@@ -29,3 +29,9 @@ class NotRunningError(TrackstackError):
     """The stack is not running or does not answer."""
 
     exit_code = 5
+
+
+class PolicyError(TrackstackError):
+    """What the program declares violates a mandatory policy."""
+
+    exit_code = 6
