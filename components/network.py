@@ -43,6 +43,8 @@ class NetworkArgs(TypedDict):
     """Names of the availability zones to span, two or more; needed for a VPC that is made."""
     artifact_bucket_arn: NotRequired[Input[str]]
     """The bucket that the S3 endpoint lets through. Default, or empty: none but ECR's."""
+    log_bucket_arn: NotRequired[Input[str]]
+    """Bucket that each connection is noted in. Default: none is noted."""
 
 
 class Network(pulumi.ComponentResource):
@@ -194,6 +196,19 @@ class Network(pulumi.ComponentResource):
             tags={"Name": f"{name}-s3"},
             opts=child,
         )
+
+        if "log_bucket_arn" in args:
+            ec2.FlowLog(
+                f"{name}-flows",
+                vpc_id=vpc.id,
+                traffic_type="ALL",
+                log_destination_type="s3",
+                log_destination=Output.concat(
+                    args["log_bucket_arn"], "/", policies.NETWORK_LOGS, "/"
+                ),
+                tags={"Name": f"{name}-flows"},
+                opts=child,
+            )
 
         # A route is part of what a subnet promises: who takes the ids waits for it.
         self.vpc_id = vpc.id

@@ -18,6 +18,7 @@ from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
 from components.observability import Observability, ObservabilityArgs
 from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
+from components.web_firewall import WebFirewall
 from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.core.settings import Settings
@@ -85,6 +86,16 @@ class Platform:
         )
         # A load balancer's name may have 32 characters.
         self.door = FrontDoor(f"{NAME}-door", self._front_door(), opts)
+        if settings.waf:
+            WebFirewall(
+                f"{NAME}-firewall",
+                {
+                    "balancer_arn": self.door.balancer_arn,
+                    "log_retention_days": settings.log_retention_days,
+                    "kms_key_arn": self.kms_key_arn,
+                },
+                opts,
+            )
         self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
         self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
         self.clients = ClientAccess(
@@ -146,13 +157,16 @@ class Platform:
             filters=[{"name": "opt-in-status", "values": ["opt-in-not-required"]}],
             opts=self._look_up,
         ).names
-        return {
+        args: NetworkArgs = {
             "region": s.region,
             "egress": s.egress,
             "cidr": s.vpc_cidr,
             "zones": [zones[index] for index in range(s.zones)],
             "artifact_bucket_arn": self.artifacts.bucket_arn,
         }
+        if s.flow_logs:
+            args["log_bucket_arn"] = self.logs.bucket_arn
+        return args
 
     def _front_door(self) -> FrontDoorArgs:
         s = self._settings

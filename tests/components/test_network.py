@@ -82,6 +82,14 @@ def test_artifacts_reach_s3_from_every_subnet_without_a_gateway_that_bills_them(
     assert "prod-us-east-1-starport-layer-bucket" in policy
 
 
+def test_connections_are_noted_where_a_bucket_is_given_and_only_there() -> None:
+    assert network().all(":FlowLog") == []
+    flows = network(log_bucket_arn="arn:aws:s3:::logs").one(":FlowLog").inputs
+    assert (flows["trafficType"], flows["logDestinationType"]) == ("ALL", "s3")
+    # The prefix that the bucket's policy lets the delivery write to.
+    assert flows["logDestination"] == "arn:aws:s3:::logs/network/"
+
+
 @pytest.mark.parametrize("egress", ["public", "nat"])
 def test_an_existing_vpc_is_used_and_nothing_is_made(egress: str) -> None:
     existing = {

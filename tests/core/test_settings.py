@@ -254,6 +254,10 @@ TOGETHER = [
         "zones: only for a VPC of the stack's own; leave it out beside vpc_id.",
     ),
     (
+        {**VPC, "flow_logs": "true", "private_subnet_ids": SUBNETS, "public_subnet_ids": SUBNETS},
+        "flow_logs: only for a VPC of the stack's own; leave it out beside vpc_id.",
+    ),
+    (
         {"private_subnet_ids": SUBNETS},
         "private_subnet_ids: only for an existing VPC; add its vpc_id or leave private_subnet_ids out.",
     ),

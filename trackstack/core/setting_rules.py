@@ -48,10 +48,10 @@ def stack_name_sentences(stack: str) -> Iterator[str]:
         )
 
 
-@_over("vpc_id", "vpc_cidr", "zones")
+@_over("vpc_id", "vpc_cidr", "zones", "flow_logs")
 def _one_vpc(s: "Settings") -> Iterator[str]:
     if s.vpc_id:
-        for key in ("vpc_cidr", "zones"):
+        for key in ("vpc_cidr", "zones", "flow_logs"):
             if getattr(s, key) != type(s).model_fields[key].default:
                 yield f"{key}: only for a VPC of the stack's own; leave it out beside vpc_id."
 

@@ -60,6 +60,8 @@ class Settings(BaseModel):
     """Public subnets of the existing VPC, in two zones or more."""
     private_subnet_ids: Annotated[tuple[str, ...], shapes.SUBNET_IDS] = ()
     """Private subnets of the existing VPC, in two zones or more."""
+    flow_logs: bool = False
+    """Whether each connection in the stack's own VPC is noted in the log bucket."""
 
     internal: bool = True
     """Whether the balancer is reachable from inside the VPC only."""
@@ -78,6 +80,8 @@ class Settings(BaseModel):
     """Whether balancer and buckets log each request into the stack's log bucket."""
     access_log_days: Annotated[int, shapes.between(1, 3650)] = 90
     """Days that access logs and flow logs are kept."""
+    waf: bool = False
+    """Whether AWS's managed firewall rules stand before the balancer, save those MLflow trips."""
 
     artifacts: Literal["separate", "together"] = "separate"
     """Whether artifacts have a service of their own or travel through the tracking service."""
