@@ -9,10 +9,11 @@ from typer.testing import CliRunner  # noqa: E402
 from trackstack.cli import app  # noqa: E402
 from trackstack.core import alarms as alarm_table  # noqa: E402
 from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
+from trackstack.core import cost_report, managed_offers  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
-VERBS = ("up", "preview", "status", "logs", "outputs", "env", "open", "down")
+VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "open", "down")
 
 
 def settings() -> str:
@@ -96,3 +97,17 @@ def verbs() -> str:
         body = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## trackstack {verb}\n\n```text\n{body}\n```\n")
     return "\n".join(parts)
+
+
+def offers() -> str:
+    """Managed offers, their fees and what they assume."""
+    rows = [
+        {"name": o.name, "usd": o.fee, "assumes": o.assumes, "source": o.source, "read": o.read}
+        for o in managed_offers.OFFERS
+    ]
+    return cost_report.offers_table(rows)
+
+
+def prices() -> str:
+    """Every price with its source."""
+    return cost_report.price_table()

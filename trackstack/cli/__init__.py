@@ -9,6 +9,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import typer
 
 from trackstack.cli import (
+    cost,
     down,
     env,
     logs,
@@ -20,7 +21,19 @@ from trackstack.cli import (
 )
 from trackstack.cli.app import app
 
-__all__ = ["app", "down", "env", "logs", "main", "open_", "outputs", "preview", "status", "up"]
+__all__ = [
+    "app",
+    "cost",
+    "down",
+    "env",
+    "logs",
+    "main",
+    "open_",
+    "outputs",
+    "preview",
+    "status",
+    "up",
+]
 
 _INTERRUPTED = 130
 

@@ -112,6 +112,8 @@ def print_summary(summary: "Summary", *, verb: str) -> None:
             f"[bold]Declared, not run here[/]  {sum(only.values())} resources of {len(only)} types"
             " [dim](`trackstack preview` lists them)[/]"
         )
+    if summary.cost:
+        out.print(f"[bold]On AWS[/]  {summary.cost} [dim](`trackstack cost` shows the lines)[/]")
     for urn in summary.kept:
         out.print(f"[yellow]Kept[/]  the data of {urn}, which left the program")
     for warning in summary.warnings:

@@ -17,7 +17,9 @@ from typing import Any, Literal
 
 import psutil
 
+from trackstack.core.cost import estimate
 from trackstack.core.outputs import OUTPUT_NAMES
+from trackstack.core.usage import Usage
 from trackstack.embedded import monitor, programs, supervisor, wire
 from trackstack.embedded.errors import ConvergeError, ProgramError
 from trackstack.embedded.host import LiveHost, PreviewHost, StackAnswers, region_of
@@ -115,6 +117,8 @@ class Summary:
     """Where the time went."""
     findings: tuple[Finding, ...] | None = None
     """What policy packs say; None where none was asked."""
+    cost: str = ""
+    """What it would cost on AWS, in a line; only a preview says it."""
 
     def count(self, change: Change) -> int:
         """How many resources had this change."""
@@ -136,6 +140,7 @@ class Summary:
             "kept": list(self.kept),
             "warnings": list(self.warnings),
             "seconds": dict(self.seconds),
+            **({"cost": self.cost} if self.cost else {}),
         }
         if self.findings is not None:
             told["findings"] = [one.to_json() for one in self.findings]
@@ -173,7 +178,9 @@ def preview(
         "plan": time.monotonic() - checked,
     }
     summary = _summary(state, plan, before, _process_changes(plan, state), seconds)
-    return replace(summary, findings=findings)
+    bill = estimate(recording.resources, Usage(), stack=stack)
+    cost = bill.one_line if bill.lines else ""
+    return replace(summary, findings=findings, cost=cost)
 
 
 def up(
