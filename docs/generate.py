@@ -63,6 +63,16 @@ def log_queries() -> str:
     return "\n".join(f"- `{name}`: `{query}`" for name, query in LOG_QUERIES.items())
 
 
+def replaced() -> str:
+    """What a change of a setting makes anew; tests/rules holds the table against the program."""
+    from tests.rules.settings_that_replace import REPLACED
+
+    lines = ["| a change of | makes anew or takes away | |", "| --- | --- | --- |"]
+    for name, (what, why) in REPLACED.items():
+        lines.append(f"| `{name}` | {', '.join(f'`{one}`' for one in what)} | {why} |")
+    return "\n".join(lines)
+
+
 def outputs() -> str:
     """Every stack output with its promise, as a table."""
     import ast

@@ -4,22 +4,16 @@ The twin of the engine test for places without a Pulumi CLI: every setting is va
 inputs in the allow-list may differ. None of the allowed ones replaces its resource on AWS.
 """
 
-import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from infra.platform import Platform
-from infra.settings import read_settings
+from tests.rules.replacing import BASE, declared, replacements, unclassified
+from tests.rules.settings_that_replace import REPLACED
 from trackstack.core.settings import Settings
 from trackstack.embedded import wire
 from trackstack.embedded.record import Recording
 
-BASE = {
-    "image": "123456789012.dkr.ecr.us-east-1.amazonaws.com/trackstack@sha256:" + "0" * 64,
-    "tls": "plaintext",
-}
 DATA = ("aws:s3/bucket:Bucket", "aws:rds/instance:Instance")
 PROTECTION = {
     "protect",
@@ -144,17 +138,7 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
 }
 
 
-def data(record: Callable[..., Recording], settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    config = {
-        f"mlflow-platform:{key}": value if isinstance(value, str) else json.dumps(value)
-        for key, value in {**BASE, **settings}.items()
-    }
-    secret = [
-        f"mlflow-platform:{key}" for key in settings if key.endswith(("_key_id", "_access_key"))
-    ]
-    recording = record(
-        lambda: Platform(read_settings()).export(), stack="prod", config=config, secret_keys=secret
-    )
+def data(recording: Recording) -> dict[str, dict[str, Any]]:
     return {
         one.urn: {
             **wire.show(one.inputs),
@@ -170,11 +154,9 @@ def test_every_setting_is_in_the_matrix() -> None:
 
 
 @pytest.mark.parametrize("key", VARIATIONS)
-def test_a_setting_touches_of_the_data_only_what_it_is_for(
-    record: Callable[..., Recording], key: str
-) -> None:
+def test_a_setting_touches_of_the_data_only_what_it_is_for(key: str) -> None:
     variation, allowed = VARIATIONS[key]
-    before, after = data(record, {}), data(record, variation)
+    before, after = data(declared({})), data(declared(variation))
     for urn, inputs in before.items():
         if urn not in after:
             assert GONE in allowed, f"{key} takes {urn} out of the program"
@@ -187,3 +169,11 @@ def test_a_setting_touches_of_the_data_only_what_it_is_for(
         }
         assert changed <= allowed, f"{key} changes {changed - allowed} of {urn}"
     assert set(after) <= set(before)
+
+
+@pytest.mark.parametrize("key", VARIATIONS)
+def test_a_setting_replaces_what_the_table_says_and_nothing_else(key: str) -> None:
+    before, after = declared({}), declared(VARIATIONS[key][0])
+    told = {name.rpartition("::")[2] for name in replacements(before, after)}
+    assert told == set(REPLACED.get(key, ((), ""))[0])
+    assert unclassified(after) == set()
