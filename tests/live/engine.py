@@ -189,7 +189,7 @@ def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
     project = copy_of_the_program(folder / "project")
     (project / ".venv").symlink_to(sys.prefix)  # what Pulumi.yaml calls the virtualenv
     (folder / "backend").mkdir()
-    with _moto(folder / "moto.log") as endpoint:
+    with moto(folder / "moto.log") as endpoint:
         engine = Engine(
             project,
             stack,
@@ -222,7 +222,7 @@ def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
 
 
 @contextlib.contextmanager
-def _moto(log: Path) -> Iterator[str]:
+def moto(log: Path) -> Iterator[str]:
     """A fresh AWS on a free port; its address.
 
     A process, not moto's thread: an account of its own for each stack. One holds one database.
