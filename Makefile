@@ -58,6 +58,7 @@ bench: $(VENV)/dev ## ours beside stock, in one run
 	@$(BIN)/python -m tests.bench $(BENCH)
 
 docs: $(VENV)/dev ## write the generated parts of README and docs
+	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m cogapp -r README.md docs/*.md
 
 lock: $(VENV)/dev ## resolve the four lock files anew

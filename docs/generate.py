@@ -1,6 +1,8 @@
 """What the pages take from the code; called by cog, checked by `make check`."""
 
+import json
 import os
+from pathlib import Path
 
 os.environ.update(COLUMNS="100", NO_COLOR="1", TERM="dumb")
 
@@ -8,12 +10,13 @@ from typer.testing import CliRunner  # noqa: E402
 
 from trackstack.cli import app  # noqa: E402
 from trackstack.core import alarms as alarm_table  # noqa: E402
+from trackstack.core import deployer  # noqa: E402
 from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
 from trackstack.core import cost_report, managed_offers  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
-VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "open", "down")
+VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "open", "down", "state")
 
 
 def settings() -> str:
@@ -121,3 +124,36 @@ def offers() -> str:
 def prices() -> str:
     """Every price with its source."""
     return cost_report.price_table()
+
+
+def deployer_policies() -> dict[Path, str]:
+    """The files with the deployer's policies, for an example account."""
+    found = deployer.policies(
+        project="mlflow-platform",
+        name="mlflow",
+        region="us-east-1",
+        account_id="123456789012",
+        state_bucket="mlflow-platform-state-123456789012-us-east-1",
+        state_alias="alias/mlflow-platform-state",
+    )
+    found["preview"] = deployer.looking(found)
+    folder = Path(__file__).parent / "deployer-policy"
+    return {folder / f"{group}.json": json.dumps(policy, indent=2) + "\n" for group, policy in found.items()}
+
+
+def deployer_table() -> str:
+    """What each of the policies is about."""
+    lines = ["| policy | resource types |", "| --- | --- |"]
+    for file in deployer_policies():
+        kinds = sorted(
+            kind.rpartition(":")[2] for kind, (group, _) in deployer.TABLE.items() if group == file.stem
+        )
+        about = ", ".join(kinds) or "the looking part of all of them"
+        lines.append(f"| [{file.stem}](deployer-policy/{file.name}) | {about} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    for file, text in deployer_policies().items():
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)

@@ -16,6 +16,7 @@ from trackstack.cli import (
     open_,
     outputs,
     preview,
+    state,
     status,
     up,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "open_",
     "outputs",
     "preview",
+    "state",
     "status",
     "up",
 ]

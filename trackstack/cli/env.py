@@ -1,5 +1,6 @@
 """``trackstack env``."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -26,8 +27,10 @@ def env(
     A URI that doesn't answer is not handed out: training against it would hang or log nowhere.
 
     In a shell: `eval "$(trackstack env)"`. In GitHub Actions:
-    `trackstack env --from pulumi -s prod --format github >> "$GITHUB_ENV"`. In GitLab CI:
-    `trackstack env --format gitlab > mlflow.env`, handed on as `artifacts:reports:dotenv`.
+    `trackstack env --from pulumi -s prod --format github >> "$GITHUB_ENV"`; a password is hidden
+    in the job's log before it is printed. In GitLab CI: `trackstack env --format gitlab >
+    mlflow.env`, handed on as `artifacts:reports:dotenv`; a password is left out, because anybody
+    can download that.
     """
     from trackstack.cli.view import print_text
     from trackstack.embedded.errors import NotRunningError, UsageError
@@ -45,7 +48,12 @@ def env(
                 f"{found['tracking_uri']} does not answer ({check.detail}), so it is not handed"
                 f" out: {_remedy(source, stack)}, or say --unchecked."
             )
-    print_text(environment.render(environment.variables(found, home() / "certificates"), form))
+    told = environment.variables(found, home() / "certificates")
+    told, aside = environment.handed_out(told, form)
+    for line in aside:  # before the value itself, and not into $GITHUB_ENV
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+    print_text(environment.render(told, form))
 
 
 def _remedy(source: str, stack: str) -> str:

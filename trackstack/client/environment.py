@@ -9,6 +9,8 @@ from typing import Any
 
 CERTIFICATE_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 TRACKING_URI = "MLFLOW_TRACKING_URI"
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""Variables that prove who one is; no log may show them."""
 
 
 def variables(outputs: Mapping[str, Any], folder: Path) -> dict[str, str]:
@@ -53,6 +55,31 @@ def _github(key: str, value: str) -> str:
 def _gitlab(key: str, value: str) -> str:
     # A dotenv report knows no quotes and no line breaks: the value is the rest of the line.
     return f"{key}={value}"
+
+
+def handed_out(found: Mapping[str, str], form: str) -> tuple[dict[str, str], list[str]]:
+    """What may be handed out in this form, and the lines to say beside it before that.
+
+    A CI job's log and artifacts are read by many. GitHub hides a value in its log once it was told
+    to, by a line of either stream; the other one is on its way into ``$GITHUB_ENV``. GitLab hides
+    nothing of a dotenv report and lets it be downloaded, so no secret goes into one.
+    """
+    secret = {key: found[key] for key in SECRETS if found.get(key)}
+    if form == "github":
+        return dict(found), [f"::add-mask::{_github_data(value)}" for value in secret.values()]
+    if form == "gitlab" and secret:
+        left = {key: value for key, value in found.items() if key not in secret}
+        advice = (
+            f"{', '.join(secret)} left out: anybody who sees the pipeline can download a dotenv"
+            ' report. In the job itself run: eval "$(trackstack env …)".'
+        )
+        return left, [advice]
+    return dict(found), []
+
+
+def _github_data(value: str) -> str:
+    """The value in a workflow command, which ends at the line's end."""
+    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 _LINES: dict[str, Callable[[str, str], str]] = {
