@@ -30,6 +30,7 @@ NEEDED = (
     "pulumi-resource-random",
     "pulumi-resource-tls",
 )
+ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
 STEP_SECONDS = 600
 """No step of any stack may take longer; the longest, an ``up``, took 119 s on 2 busy cores."""
@@ -229,10 +230,11 @@ def moto(log: Path) -> Iterator[str]:
     """
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"],
+            [sys.executable, "-m", "tests.live.moto_server", "-H", "127.0.0.1", "-p", "0"],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
+            cwd=ROOT,
             env=clean_environment(),
         )
     try:

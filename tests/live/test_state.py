@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 
-from tests.live.engine import _moto
+from tests.live.engine import moto
 from tests.live.stacks import clean_environment
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     project = folder / "project"
     project.mkdir()
     (project / "Pulumi.yaml").write_text("name: mlflow-platform\nruntime: python\n")
-    with _moto(folder / "moto.log") as endpoint:
+    with moto(folder / "moto.log") as endpoint:
         environment = {
             **clean_environment(),
             "AWS_ENDPOINT_URL": endpoint,

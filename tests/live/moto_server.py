@@ -1,0 +1,103 @@
+"""moto's server with the few calls that it lacks and a stack's resources need.
+
+The real provider retries a call that nobody answers for half an hour, and a test with it. What is
+added here keeps what it is given and gives it back, no more; moto 5.2 has none of it.
+"""
+
+import json
+import sys
+import uuid
+from typing import Any
+
+from moto.budgets.responses import BudgetsResponse
+from moto.logs.responses import LogsResponse
+from moto.server import main
+
+_queries: dict[str, dict[str, Any]] = {}
+_budget_tags: dict[str, list[dict[str, str]]] = {}
+_create_budget = BudgetsResponse.create_budget
+
+
+def put_query_definition(self: LogsResponse) -> str:
+    """CloudWatch Logs: PutQueryDefinition."""
+    key = self._get_param("queryDefinitionId") or str(uuid.uuid4())
+    _queries[key] = {
+        "queryDefinitionId": key,
+        "name": self._get_param("name"),
+        "queryString": self._get_param("queryString"),
+        "logGroupNames": self._get_param("logGroupNames", []),
+    }
+    return json.dumps({"queryDefinitionId": key})
+
+
+def describe_query_definitions(self: LogsResponse) -> str:
+    """CloudWatch Logs: DescribeQueryDefinitions."""
+    prefix = self._get_param("queryDefinitionNamePrefix", "")
+    found = [one for one in _queries.values() if one["name"].startswith(prefix)]
+    return json.dumps({"queryDefinitions": found})
+
+
+def delete_query_definition(self: LogsResponse) -> str:
+    """CloudWatch Logs: DeleteQueryDefinition."""
+    return json.dumps({"success": bool(_queries.pop(self._get_param("queryDefinitionId"), None))})
+
+
+def list_tags_for_resource(self: BudgetsResponse) -> str:
+    """AWS Budgets: ListTagsForResource."""
+    return json.dumps({"ResourceTags": _budget_tags.get(self._get_param("ResourceARN"), [])})
+
+
+def create_budget(self: BudgetsResponse) -> str:
+    """AWS Budgets: CreateBudget, whose tags moto drops."""
+    name = self._get_param("Budget")["BudgetName"]
+    arn = f"arn:aws:budgets::{self._get_param('AccountId')}:budget/{name}"
+    _budget_tags[arn] = self._get_param("ResourceTags", [])
+    return _create_budget(self)
+
+
+def tag_resource(self: BudgetsResponse) -> str:
+    """AWS Budgets: TagResource."""
+    _budget_tags[self._get_param("ResourceARN")] = self._get_param("ResourceTags", [])
+    return json.dumps({})
+
+
+def update_budget(self: BudgetsResponse) -> str:
+    """AWS Budgets: UpdateBudget."""
+    new = self._get_param("NewBudget")
+    kept = self.backend.budgets[self._get_param("AccountId")][new["BudgetName"]]
+    kept.budget = {**kept.budget, **new}
+    return json.dumps({})
+
+
+def describe_subscribers_for_notification(self: BudgetsResponse) -> str:
+    """AWS Budgets: DescribeSubscribersForNotification."""
+    budget = self.backend.budgets[self._get_param("AccountId")][self._get_param("BudgetName")]
+    wanted = self._get_param("Notification")
+    found = [
+        one.subscribers
+        for one in budget.notifications
+        if one.details["NotificationType"] == wanted["NotificationType"]
+    ]
+    return json.dumps({"Subscribers": found[0] if found else []})
+
+
+for response, calls in (
+    (LogsResponse, (put_query_definition, describe_query_definitions, delete_query_definition)),
+    (
+        BudgetsResponse,
+        (
+            list_tags_for_resource,
+            tag_resource,
+            update_budget,
+            describe_subscribers_for_notification,
+        ),
+    ),
+):
+    for call in calls:
+        assert not hasattr(response, call.__name__), f"moto has {call.__name__} now"
+        setattr(response, call.__name__, call)
+
+BudgetsResponse.create_budget = create_budget
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
