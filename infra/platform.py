@@ -313,7 +313,7 @@ class Platform:
 
     def _ci_access(self) -> CiAccessArgs:
         s = self._settings
-        return {
+        args: CiAccessArgs = {
             "region": s.region,
             "parameter_name": self.clients.parameter_name,
             "parameter_arn": self.clients.parameter_arn,
@@ -325,6 +325,10 @@ class Platform:
             "kms_key_arn": self.kms_key_arn,
             "permissions_boundary": s.permissions_boundary,
         }
+        # Where the platform has users, the one secret of the user for jobs.
+        if credentials := getattr(self, "credentials", None):
+            args["secret_arns"] = [credentials.client_secret_arn]
+        return args
 
 
 def _provider(s: Settings) -> pulumi_aws.Provider:

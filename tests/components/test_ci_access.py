@@ -6,6 +6,7 @@ import pytest
 from components.ci_access import CiAccess
 from tests.components.recorder import Declared, declare, platform
 from trackstack.core import policies
+from trackstack.core.settings import Settings
 
 PARAMETER = "arn:aws:ssm:us-east-1:123456789012:parameter/mlflow-platform/prod/client"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:client-AbCdEf"
@@ -145,6 +146,17 @@ def test_the_stack_hands_out_what_the_other_repository_pastes() -> None:
         assert role in snippets[kind]
         assert "ssm:/mlflow-platform/test/client" in snippets[kind]
     assert "::add-mask::" not in snippets["github"]
+
+
+@pytest.mark.skipif("access" not in Settings.model_fields, reason="no platform has users yet")
+def test_where_there_are_users_a_job_reads_the_secret_of_the_user_for_jobs_alone() -> None:
+    declared = platform(
+        access="basic", github_repositories=json.dumps(GITHUB["github_repositories"])
+    )
+    secret = declared.recording.outputs["client_secret_arn"]
+    (policy,) = (one.inputs["policy"] for one in declared.all(":RolePolicy") if "-ci-" in one.name)
+    read = {r for action, r, _ in granted(policy) if action == "secretsmanager:GetSecretValue"}
+    assert read == {secret}
 
 
 def test_nobody_comes_in_unless_named() -> None:
