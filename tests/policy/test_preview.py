@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from trackstack.embedded.errors import ProgramError
-from trackstack.embedded.policy_packs import Packs
+from trackstack.embedded.errors import ProgramError, UsageError
+from trackstack.embedded.policy_packs import Packs, read_settings
 from trackstack.embedded.project import Configuration, Project
 from trackstack.embedded.record import Recording, Registered
 
@@ -150,6 +150,62 @@ def test_advice_is_shown_and_refuses_nothing(
     done = preview(make_project(OPEN_BUCKET), "--policy-pack", make_pack(naming(level="ADVISORY")))
     assert done.returncode == 0, done.stderr
     assert "advisory  call it team-photos." in done.stdout
+
+
+def test_levels_and_settings_of_rules_are_taken_as_pulumi_takes_them(shop: Path) -> None:
+    settings = {
+        "all": "disabled",
+        "bucket-public": "advisory",
+        "bucket-without-tls": "mandatory",
+        "tags-missing": {"enforcementLevel": "mandatory", "tags": ["owner", "cost-centre"]},
+    }
+    file = shop / "rules.json"
+    file.write_text(json.dumps(settings))
+    done = preview(shop, "--json", "--policy-pack-config", file)
+    assert done.returncode == 6
+    assert {(one["rule"], one["level"]) for one in json.loads(done.stdout)["findings"]} == {
+        ("bucket-public", "advisory"),
+        ("bucket-without-tls", "mandatory"),
+        ("tags-missing", "mandatory"),
+    }
+    assert "it lacks the tags cost-centre:" in done.stdout
+
+
+def test_a_setting_alone_leaves_a_rule_its_level(shop: Path) -> None:
+    file = shop / "rules.json"
+    file.write_text(json.dumps({"tags-missing": {"tags": ["cost-centre"]}}))
+    found = json.loads(preview(shop, "--json", "--policy-pack-config", file).stdout)["findings"]
+    assert ("tags-missing", "mandatory") in {(one["rule"], one["level"]) for one in found}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "can't be read: No such file or directory."),
+        ("{", "is not valid JSON."),
+        ("[]", "must be a map of rules to their settings."),
+    ],
+)
+def test_settings_that_cannot_be_read_are_one_sentence(
+    tmp_path: Path, text: str | None, told: str
+) -> None:
+    file = tmp_path / "rules.json"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_settings(file)
+    assert str(error.value) == f"{file} {told}"
+
+
+def test_a_level_that_does_not_exist_is_named_beside_those_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "rules.json"
+    file.write_text('{"bucket-public": "fatal"}')
+    with pytest.raises(UsageError) as error:
+        read_settings(file)
+    assert str(error.value) == (
+        f"{file}: bucket-public can't be 'fatal'; write advisory, mandatory, disabled, or a map of"
+        " settings."
+    )
 
 
 def test_a_clean_stack_says_so() -> None:

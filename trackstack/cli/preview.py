@@ -24,6 +24,12 @@ def preview(  # noqa: PLR0917 - typer passes them by name
         list[Path] | None,
         typer.Option(help="A further policy pack to ask: a folder with a PulumiPolicy.yaml."),
     ] = None,
+    policy_pack_config: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file with other levels and settings of rules, as `pulumi` takes it."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a stack would be; nothing is started, written or asked of AWS.
@@ -46,8 +52,9 @@ def preview(  # noqa: PLR0917 - typer passes them by name
     project = Project.find(cwd)
     configuration = project.configuration(stack, secrets)
     packs = policy_packs.packs_of(project, policy_pack or (), own=policy)
+    settings = policy_packs.read_settings(policy_pack_config)
     with Progress(f"Previewing {project.name}/{stack}", quiet=as_json):
-        summary = converge.preview(project, stack, configuration, packs)
+        summary = converge.preview(project, stack, configuration, packs, settings)
     if as_json:
         print_text(json.dumps(summary.to_json(), indent=2))
     else:

@@ -148,7 +148,11 @@ class Summary:
 
 
 def preview(
-    project: Project, stack: str, configuration: Configuration, packs: Sequence[Path] = ()
+    project: Project,
+    stack: str,
+    configuration: Configuration,
+    packs: Sequence[Path] = (),
+    policy_settings: Mapping[str, Any] | None = None,
 ) -> Summary:
     """What ``up`` would make of the stack; nothing is written or started but policy packs.
 
@@ -157,6 +161,7 @@ def preview(
         stack: which of its stacks.
         configuration: the stack's configuration.
         packs: folders of the policy packs to ask; they end with the preview.
+        policy_settings: what the user wants of their rules otherwise.
 
     Raises:
         ProgramError: the program, what it declares or a pack can't run.
@@ -165,7 +170,7 @@ def preview(
     started = time.monotonic()
     host = PreviewHost(state)
     answers = StackAnswers(host, region_of(project, configuration))
-    with Packs(packs, project, stack, configuration) as asked:
+    with Packs(packs, project, stack, configuration, policy_settings) as asked:
         recording = monitor.evaluate(project, stack, configuration, answers)
         evaluated = time.monotonic()
         findings = asked.check(recording) if packs else None

@@ -53,6 +53,12 @@ _SEVERITIES = {
     analyzer_pb2.POLICY_SEVERITY_MEDIUM: "medium",
     analyzer_pb2.POLICY_SEVERITY_LOW: "low",
 }
+_WANTED = {
+    "advisory": analyzer_pb2.ADVISORY,
+    "mandatory": analyzer_pb2.MANDATORY,
+    "disabled": analyzer_pb2.DISABLED,
+}
+_ALL = "all"
 _ORDER = ("mandatory", "advisory", "critical", "high", "medium", "low", "")
 
 
@@ -90,6 +96,32 @@ def packs_of(project: Project, further: Iterable[Path] = (), *, own: bool = True
     return found
 
 
+def read_settings(file: Path | None) -> Mapping[str, Any]:
+    """What the user wants otherwise: rule to level or settings, as ``--policy-pack-config`` has it.
+
+    Raises:
+        UsageError: the file is not what ``pulumi`` would accept.
+    """
+    if file is None:
+        return {}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} can't be read: {error.strerror}.") from None
+    except ValueError:
+        raise UsageError(f"{file} is not valid JSON.") from None
+    if not isinstance(told, dict):
+        raise UsageError(f"{file} must be a map of rules to their settings.")
+    for rule, value in told.items():
+        level = value.get("enforcementLevel", "") if isinstance(value, dict) else value
+        if level and level not in _WANTED:
+            raise UsageError(
+                f"{file}: {rule} can't be {level!r}; write {', '.join(_WANTED)}, or a map of"
+                " settings."
+            )
+    return told
+
+
 def refuse(findings: Sequence[Finding]) -> None:
     """Raise when a mandatory rule is violated.
 
@@ -111,6 +143,7 @@ class Packs:
         project: Project,
         stack: str,
         configuration: Configuration,
+        settings: Mapping[str, Any] | None = None,
         *,
         timeout: float = 60,
     ) -> None:
@@ -121,9 +154,11 @@ class Packs:
             project: whose program is checked.
             stack: which of its stacks.
             configuration: the stack's; packs are told all of it but secrets.
+            settings: what the user wants otherwise, from ``read_settings``.
             timeout: seconds that all packs together may take.
         """
         self._folders, self._timeout = folders, timeout
+        self._settings = settings or {}
         self._environment = _environment(project, stack, configuration)
         self._running: list[_Pack] = []
         self._deadline = 0.0
@@ -156,7 +191,11 @@ class Packs:
         Raises:
             ProgramError: a pack crashed, hangs, or one of its rules failed.
         """
-        found = [one for pack in self._running for one in pack.ask(recording, self._deadline)]
+        found = [
+            one
+            for pack in self._running
+            for one in pack.ask(recording, self._settings, self._deadline)
+        ]
         return tuple(
             sorted(
                 found,
@@ -202,7 +241,9 @@ class _Pack:
             self._process.wait()
         self._errors.close()
 
-    def ask(self, recording: Recording, deadline: float) -> list[Finding]:
+    def ask(
+        self, recording: Recording, settings: Mapping[str, Any], deadline: float
+    ) -> list[Finding]:
         """What this pack says; ProgramError when it can't."""
         self._port = self._port or self._started(deadline)
         options = [
@@ -216,7 +257,7 @@ class _Pack:
             try:
                 left = max(0.1, deadline - time.monotonic())
                 info = pack.GetAnalyzerInfo(empty_pb2.Empty(), timeout=left)
-                pack.Configure(analyzer_pb2.ConfigureAnalyzerRequest(), timeout=left)
+                pack.Configure(_configured(info, settings), timeout=left)
                 calls = [
                     (one.urn, pack.Analyze.future(_request(recording, one), timeout=left))
                     for one in recording.resources
@@ -292,6 +333,22 @@ def _interpreter(folder: Path) -> str:
     # Python looks for its environment beside the path as it is written, dots and links included.
     own = (folder / str(virtualenv)).resolve() / "bin" / "python"
     return str(own) if virtualenv and own.exists() else sys.executable
+
+
+def _configured(info: Any, settings: Mapping[str, Any]) -> Any:
+    """The pack's settings: its own, but for what the user wants otherwise."""
+    wanted = {}
+    for policy in info.policies:
+        told = settings.get(policy.name, settings.get(_ALL))
+        if told is None:
+            continue
+        own = dict(told) if isinstance(told, dict) else {"enforcementLevel": told}
+        level = own.pop("enforcementLevel", settings.get(_ALL))
+        wanted[policy.name] = analyzer_pb2.PolicyConfig(
+            enforcementLevel=_WANTED[level] if level else policy.enforcementLevel,
+            properties=wire.dump(own),
+        )
+    return analyzer_pb2.ConfigureAnalyzerRequest(policyConfig=wanted)
 
 
 def _request(recording: Recording, one: Registered) -> Any:
