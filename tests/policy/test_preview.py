@@ -18,6 +18,8 @@ from trackstack.embedded.policy_packs import Packs, read_settings
 from trackstack.embedded.project import Configuration, Project
 from trackstack.embedded.record import Recording, Registered
 
+pytestmark = pytest.mark.live  # every test starts a command, a pack or both
+
 ROOT = Path(__file__).parents[2]
 OPEN_BUCKET = """
     import pulumi
