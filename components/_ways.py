@@ -48,9 +48,11 @@ def open_ways(
         tags={"Name": f"{name}-{role}"},
         opts=child,
     )
-    rules = _way(parent, f"{name}-balancer-to-{role}", balancer_group_id, group.id, CONTAINER_PORT)
+    rules = open_way(
+        parent, f"{name}-balancer-to-{role}", balancer_group_id, group.id, CONTAINER_PORT
+    )
     if database is not None:
-        rules += _way(parent, f"{name}-{role}-to-database", group.id, *database)
+        rules += open_way(parent, f"{name}-{role}-to-database", group.id, *database)
     # AWS's APIs, the registry and S3 by TLS; an S3-compatible server by its own port.
     rules += [
         vpc.SecurityGroupEgressRule(
@@ -67,7 +69,7 @@ def open_ways(
     return Ways(group.id, rules)
 
 
-def _way(
+def open_way(
     parent: pulumi.ComponentResource,
     name: str,
     source: Input[str],

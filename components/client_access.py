@@ -5,7 +5,7 @@ without seeing the stack's state. One SSM parameter under a name that can be gue
 and its name is the promise: ``/<project>/<stack>/client``. There is no secret in it.
 """
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
@@ -19,6 +19,8 @@ class ClientAccessArgs(TypedDict):
     """Variables that a client exports; no secret among them."""
     certificate_pem: Input[str]
     """What clients must trust; empty when a public authority signed the platform's certificate."""
+    tunnel: NotRequired[Input[dict[str, str]]]
+    """What `trackstack tunnel` needs. Default: the stack has none."""
 
 
 class ClientAccess(pulumi.ComponentResource):
@@ -34,9 +36,9 @@ class ClientAccess(pulumi.ComponentResource):
     ) -> None:
         super().__init__("trackstack:index:ClientAccess", name, {**args}, opts)
 
-        told = Output.all(args["environment"], args["certificate_pem"]).apply(
-            lambda v: {**v[0], "certificate": v[1]}
-        )
+        told = Output.all(
+            args["environment"], args["certificate_pem"], args.get("tunnel", {})
+        ).apply(lambda v: {**v[0], "certificate": v[1], **({"tunnel": v[2]} if v[2] else {})})
         parameter = ssm.Parameter(
             f"{name}-settings",
             name=f"/{pulumi.get_project()}/{pulumi.get_stack()}/client",

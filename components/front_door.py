@@ -81,6 +81,8 @@ class FrontDoor(pulumi.ComponentResource):
     """The certificate that it shows; empty without TLS."""
     security_group_id: Output[str]
     """The balancer's security group, which may go out nowhere until somebody adds a rule."""
+    dns_name: Output[str]
+    """The balancer's own name, which resolves wherever AWS's names do."""
     balancer_arn: Output[str]
     """The balancer itself, for whoever counts its requests."""
 
@@ -199,6 +201,7 @@ class FrontDoor(pulumi.ComponentResource):
         self.target_group_arns = Output.all(**routed)
         self.certificate_arn = Output.from_input("" if certificate_arn is None else certificate_arn)
         self.security_group_id = group.id
+        self.dns_name = balancer.dns_name
         self.balancer_arn = balancer.arn
         self.register_outputs(
             {
@@ -208,6 +211,7 @@ class FrontDoor(pulumi.ComponentResource):
                 "target_group_arns": self.target_group_arns,
                 "certificate_arn": self.certificate_arn,
                 "security_group_id": self.security_group_id,
+                "dns_name": self.dns_name,
                 "balancer_arn": self.balancer_arn,
             }
         )

@@ -16,7 +16,7 @@ from trackstack.core import cost_report, managed_offers  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
-VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "open", "down", "state")
+VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "open", "tunnel", "down", "state")
 
 
 def settings() -> str:
@@ -124,6 +124,19 @@ def offers() -> str:
 def prices() -> str:
     """Every price with its source."""
     return cost_report.price_table()
+
+
+def firewall() -> str:
+    """Every managed rule that counts, and what isn't used, each with its reason."""
+    from trackstack.core.firewall import LEFT_OUT, RULE_GROUPS
+
+    lines = ["| group | blocks | rules that only count, and why |", "| --- | --- | --- |"]
+    for group in RULE_GROUPS:
+        counted = "<br>".join(f"`{rule}`: {why}" for rule, why in group.counted.items())
+        lines.append(f"| `{group.name}` | {group.guards} | {counted or 'none'} |")
+    lines += ["", "Left out:", ""]
+    lines += [f"- {f'`{name}`' if name.startswith('AWS') else name}: {why}." for name, why in LEFT_OUT.items()]
+    return "\n".join(lines)
 
 
 def deployer_policies() -> dict[Path, str]:

@@ -18,6 +18,7 @@ from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
 from components.observability import Observability, ObservabilityArgs
 from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
+from components.tunnel import Tunnel, TunnelArgs
 from components.web_firewall import WebFirewall
 from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.outputs import OUTPUT_NAMES
@@ -97,12 +98,16 @@ class Platform:
                 opts,
             )
         self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
+        self.tunnel: Output[dict[str, str]] = Output.from_input({})
+        if settings.tunnel:
+            self.tunnel = Tunnel(f"{NAME}-tunnel", self._tunnel(), opts).facts
         self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
         self.clients = ClientAccess(
             f"{NAME}-clients",
             {
                 "environment": self.client_environment,
                 "certificate_pem": self.door.certificate_pem,
+                "tunnel": self.tunnel,
             },
             opts,
         )
@@ -135,6 +140,7 @@ class Platform:
             "log_group": self.server.log_group_name,
             "client_environment": self.client_environment,
             "ci_snippets": self.ci_snippets,
+            "tunnel": self.tunnel,
         }
         for name in OUTPUT_NAMES:
             pulumi.export(name, values[name])
@@ -190,6 +196,24 @@ class Platform:
             zone = route53.get_zone_output(name=s.hosted_zone, opts=self._look_up)
             args["zone_id"] = zone.zone_id
         return args
+
+    def _tunnel(self) -> TunnelArgs:
+        s = self._settings
+        return {
+            "region": s.region,
+            "account_id": self._account_id,
+            "vpc_id": self.network.vpc_id,
+            "subnet_ids": self.network.task_subnet_ids,
+            "assign_public_ip": self.network.assign_public_ip,
+            "cluster_name": self.server.cluster_name,
+            "log_group_name": self.server.log_group_name,
+            "image": s.image,
+            "architecture": s.architecture,
+            "balancer_name": self.door.dns_name,
+            "balancer_group_id": self.door.security_group_id,
+            "port": 80 if s.tls == "plaintext" else 443,
+            "permissions_boundary": s.permissions_boundary,
+        }
 
     def _vpc_cidr(self) -> str:
         if self._settings.vpc_id:

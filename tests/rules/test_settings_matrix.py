@@ -70,6 +70,7 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "certificate_arn": (GIVEN, set()),
     "allowed_cidrs": ({"allowed_cidrs": ["10.0.0.0/8"]}, set()),
     "access_logs": ({"access_logs": False}, set()),
+    "tunnel": ({"tunnel": True}, set()),
     "waf": ({"waf": True}, set()),
     "flow_logs": ({"flow_logs": True}, set()),
     "access_log_days": ({"access_log_days": 30}, set()),

@@ -18,6 +18,7 @@ from trackstack.cli import (
     preview,
     state,
     status,
+    tunnel,
     up,
 )
 from trackstack.cli.app import app
@@ -34,6 +35,7 @@ __all__ = [
     "preview",
     "state",
     "status",
+    "tunnel",
     "up",
 ]
 

@@ -73,4 +73,5 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
         "tracking_uri": uri,
         "tracking_certificate": told.get("certificate") or "",
         "client_environment": {"MLFLOW_TRACKING_URI": uri},
+        "tunnel": told.get("tunnel") or {},
     }

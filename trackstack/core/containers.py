@@ -141,7 +141,7 @@ def migrate_environment(facts: ServerFacts, database: DatabaseFacts) -> dict[str
 _PLACES = {"work": names.WORK_PATH, "run": names.RUN_PATH}
 # AWS calls a read-only root unsupported with ECS Exec; with these it works all the same, as users
 # report (aws/containers-roadmap#1359).
-_AGENT_PLACES = {
+AGENT_PLACES = {
     "agent": "/managed-agents",
     "agent-state": "/var/lib/amazon/ssm",
     "agent-log": "/var/log/amazon/ssm",
@@ -158,7 +158,7 @@ _ARTIFACTS_TOLD = (
 
 def _places(container: str, *, allow_exec: bool) -> dict[str, str]:
     """Name and path of what a container may write to."""
-    return _PLACES | (_AGENT_PLACES if allow_exec and container == SERVE else {})
+    return _PLACES | (AGENT_PLACES if allow_exec and container == SERVE else {})
 
 
 def _database_environment(database: DatabaseFacts) -> dict[str, str]:

@@ -29,6 +29,8 @@ class StackOutputs(TypedDict):
     ci_snippets: dict[str, str]
     """Text to paste into a repository whose jobs log here: ``github`` and ``gitlab``, as far as the
     stack lets their jobs in."""
+    tunnel: dict[str, str]
+    """What ``trackstack tunnel`` needs to reach a balancer inside the VPC; empty without one."""
 
 
 OUTPUT_NAMES: tuple[str, ...] = tuple(StackOutputs.__annotations__)

@@ -54,6 +54,11 @@ def database_user_arn(partition: str, region: str, account_id: str, resource_id:
     return f"arn:{partition}:rds-db:{region}:{account_id}:dbuser:{resource_id}/{DATABASE_USER}"
 
 
+def log_group_arn(partition: str, region: str, account_id: str, name: str) -> str:
+    """The ARN of a log group, without the ``:*`` that stands for its streams."""
+    return f"arn:{partition}:logs:{region}:{account_id}:log-group:{name}"
+
+
 def tls_only(bucket: str) -> str:
     """Bucket policy: refuse whoever speaks to the bucket in the clear or by an old TLS."""
     return _document(*_tls_only_statements(bucket))

@@ -82,6 +82,8 @@ class Settings(BaseModel):
     """Days that access logs and flow logs are kept."""
     waf: bool = False
     """Whether AWS's managed firewall rules stand before the balancer, save those MLflow trips."""
+    tunnel: bool = False
+    """Whether `trackstack tunnel` may lead to the balancer; it costs nothing while unused."""
 
     artifacts: Literal["separate", "together"] = "separate"
     """Whether artifacts have a service of their own or travel through the tracking service."""
