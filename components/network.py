@@ -203,9 +203,7 @@ class Network(pulumi.ComponentResource):
                 vpc_id=vpc.id,
                 traffic_type="ALL",
                 log_destination_type="s3",
-                log_destination=Output.concat(
-                    args["log_bucket_arn"], "/", policies.NETWORK_LOGS, "/"
-                ),
+                log_destination=args["log_bucket_arn"],
                 tags={"Name": f"{name}-flows"},
                 opts=child,
             )

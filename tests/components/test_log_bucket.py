@@ -29,7 +29,7 @@ def test_nobody_but_aws_s_log_deliveries_for_this_account_may_write() -> None:
     assert {service: s["Resource"] for service, s in written.items()} == {
         "logdelivery.elasticloadbalancing.amazonaws.com": f"{arn}/balancer/AWSLogs/{ACCOUNT}/*",
         "logging.s3.amazonaws.com": f"{arn}/buckets/*",
-        "delivery.logs.amazonaws.com": f"{arn}/network/AWSLogs/{ACCOUNT}/*",
+        "delivery.logs.amazonaws.com": f"{arn}/AWSLogs/{ACCOUNT}/*",
     }
     for statement in allowed:
         assert "aws:SourceArn" in statement["Condition"]["ArnLike"]

@@ -86,8 +86,8 @@ def test_connections_are_noted_where_a_bucket_is_given_and_only_there() -> None:
     assert network().all(":FlowLog") == []
     flows = network(log_bucket_arn="arn:aws:s3:::logs").one(":FlowLog").inputs
     assert (flows["trafficType"], flows["logDestinationType"]) == ("ALL", "s3")
-    # The prefix that the bucket's policy lets the delivery write to.
-    assert flows["logDestination"] == "arn:aws:s3:::logs/network/"
+    # Below AWSLogs, where the bucket's policy lets the delivery write to.
+    assert flows["logDestination"] == "arn:aws:s3:::logs"
 
 
 @pytest.mark.parametrize("egress", ["public", "nat"])

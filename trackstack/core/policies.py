@@ -19,8 +19,6 @@ BALANCER_LOGS = "balancer"
 """Where in the log bucket the balancer writes; a prefix without slashes, as it asks for."""
 BUCKET_LOGS = "buckets"
 """Where S3 writes its server access logs: below ``buckets/``."""
-NETWORK_LOGS = "network"
-"""Where VPC flow logs go: below ``network/``."""
 
 
 def _document(*statements: dict[str, Any]) -> str:
@@ -101,7 +99,7 @@ def receive_logs(bucket: str, region: str, account_id: str) -> str:
             "Effect": "Allow",
             "Principal": {"Service": "delivery.logs.amazonaws.com"},
             "Action": "s3:PutObject",
-            "Resource": f"{bucket}/{NETWORK_LOGS}/AWSLogs/{account_id}/*",
+            "Resource": f"{bucket}/AWSLogs/{account_id}/*",
             "Condition": {
                 "ArnLike": {"aws:SourceArn": deliveries},
                 "StringEquals": {
