@@ -11,8 +11,8 @@ from typer.testing import CliRunner  # noqa: E402
 from trackstack.cli import app  # noqa: E402
 from trackstack.core import alarms as alarm_table  # noqa: E402
 from trackstack.core import deployer  # noqa: E402
-from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
 from trackstack.core import cost_report, managed_offers  # noqa: E402
+from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
@@ -166,7 +166,37 @@ def deployer_table() -> str:
     return "\n".join(lines)
 
 
+def bills() -> str:
+    """The bills of the three stack files, whole: `make docs` writes them to docs/bills.md.
+
+    Not by cog: `make check` would then evaluate three stacks. A test compares the page instead.
+    """
+    from trackstack.core.usage import Usage
+    from trackstack.embedded import cost
+    from trackstack.embedded.project import Project
+
+    project = Project.find(Path(__file__).parent)
+    found = [
+        cost.estimate_stack(project, stack, project.configuration(stack), Usage())
+        for stack in ("dev", "staging", "prod")
+    ]
+    parts = [
+        "# The bills of the three stacks",
+        "What `trackstack cost --sources --format markdown` says of each stack file; written by `make docs`."
+        " How it is counted: [cost.md](cost.md).",
+        "| stack | USD a month | fixed | by use |\n| --- | ---: | ---: | ---: |\n"
+        + "\n".join(
+            f"| `{one.stack}` | **{one.total:,.2f}** | {one.fixed:,.2f} | {one.used:,.2f} |" for one in found
+        ),
+    ]
+    for one in found:
+        parts += [f"## {one.stack}", cost_report.markdown(one, sources=True)]
+    parts += ["## prod beside managed offers", cost_report.offers_table(managed_offers.compare(found[-1]))]
+    return "\n\n".join(parts) + "\n"
+
+
 if __name__ == "__main__":
     for file, text in deployer_policies().items():
         file.parent.mkdir(exist_ok=True)
         file.write_text(text)
+    (Path(__file__).parent / "bills.md").write_text(bills())

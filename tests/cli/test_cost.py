@@ -1,7 +1,10 @@
 """``trackstack cost`` as a user meets it: figures, what-if, offers, picture, mistakes."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -31,6 +34,18 @@ def test_the_textbook_case_is_a_documented_command() -> None:
     assert "100 runs of 10 MB, 1 GB of artifacts kept" in text
     documented = (ROOT / "docs" / "cost.md").read_text()
     assert "trackstack cost --runs 100 --artifact-mb 10" in documented
+
+
+def test_the_page_with_the_bills_is_current() -> None:
+    written = subprocess.run(
+        [sys.executable, "-c", "from docs import generate; print(generate.bills(), end='')"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout
+    assert written == (ROOT / "docs" / "bills.md").read_text(), "`make docs` writes it anew"
 
 
 def test_a_what_if_evaluates_the_program_with_the_setting() -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ from trackstack.core import cost_report, managed_offers, prices
 from trackstack.core.cost import FREE, NOT_PRICED, Estimate, entry_for, estimate
 from trackstack.core.prices import PRICES, RDS_HOURLY, price_of
 from trackstack.core.usage import Usage
+from trackstack.embedded import cost as embedded
+from trackstack.embedded.project import Project
 from trackstack.embedded.record import UNKNOWN, Recording, Secret
 
+ROOT = Path(__file__).parents[2]
 STACKS = ("dev", "staging", "prod")
 NOTHING = Usage(runs=0, requests=0, data_out_gb=0, nat_gb=0, log_gb=0, image_gb=0, flow_log_gb=0)
 
@@ -277,6 +281,11 @@ BY_HAND: list[tuple[str, list[Made], dict[str, Any], dict[str, float]]] = [
             LOGS,
             COPY,
             aws("s3/bucketLogging", bucket=BUCKET, targetBucket=LOGS),
+            aws(
+                "s3/bucketLifecycleConfiguration",
+                bucket=LOGS,
+                rules=[{"id": "parts"}, {"expiration": {"days": 73}}],
+            ),
             aws("s3/bucketReplicationConfig", bucket=BUCKET, rules=COPY),
         ],
         {"runs": 1000, "requests": 10_000_000},
@@ -284,7 +293,7 @@ BY_HAND: list[tuple[str, list[Made], dict[str, Any], dict[str, float]]] = [
             "Artifacts kept": 0.23,
             "Artifacts written": 0.05,
             "Artifacts read": 0.008,
-            "Access logs kept, a month's": 0.138,  # 10,000,000 x 600 bytes = 6 GB
+            "Access logs kept": 0.3312,  # 10,000,000 x 600 bytes = 6 GB, 73 days of 365 / 12
             "Artifacts, second copy": 0.23,
             "Artifacts, second copy written": 0.05,
             "Artifacts, sent to the other region": 0.2,  # 10 GB x 0.02
@@ -450,6 +459,20 @@ def test_a_stack_costs_no_more_than_it_promises(
     found = of(evaluate, stack)
     assert found.total <= bound, cost_report.table(found)
     assert not found.unpriced, found.unpriced
+
+
+@pytest.mark.parametrize(
+    ("stack", "change", "bound"),
+    [("prod", "waf=true", 185), ("dev", "spot=false", 55)],
+    ids=["prod with a firewall", "dev should Spot be sold out"],
+)
+def test_the_bound_holds_with_a_change_too(stack: str, change: str, bound: float) -> None:
+    project = Project.find(ROOT)
+    configuration = embedded.with_changes(project, project.configuration(stack), [change])
+    found = embedded.estimate_stack(project, stack, configuration, Usage())
+    assert found.total <= bound, cost_report.table(found)
+    assert not found.unknown
+    assert any("WAF" in line.what for line in found.lines) is (change == "waf=true")
 
 
 def test_prod_is_what_its_price_was_promised_for(evaluate: Callable[[str], Recording]) -> None:

@@ -26,6 +26,7 @@ CONNECTIONS_PER_LCU_HOUR = 25 * 3600
 LOG_LINE_GB = 600 / 1e9
 """A line of a balancer's access log: 500 to 700 bytes in AWS's own examples."""
 CRON_FIELDS = 6
+YEAR_DAYS = 365
 FREE_DASHBOARDS = 3
 INSIGHTS_FREE_DAYS = 7
 
@@ -252,6 +253,16 @@ class _Declared:
             self.behind(service, "taskDefinition", "ecs/taskDefinition") is task
             for service in self.of("ecs/service")
         )
+
+    def kept_days(self, bucket: Resource) -> float:
+        """Days that a bucket's lifecycle keeps an object; a year's where it says nothing."""
+        days = [
+            _number(_mapping(_mapping(rule).get("expiration")).get("days"), 0)
+            for one in self.of("s3/bucketLifecycleConfiguration")
+            if self.behind(one, "bucket", "s3/bucket") is bucket
+            for rule in _list(one.inputs.get("rules"))
+        ]
+        return max(days, default=0) or YEAR_DAYS
 
     def named_by(self, target: Resource, *where: tuple[str, str]) -> bool:
         """Whether one of these (type, input) was made of the target."""
@@ -628,10 +639,11 @@ def _bucket(one: Resource, declared: _Declared, usage: Usage) -> Found:
     if declared.named_by(one, *_LOGS_GO_TO):
         yield Line(
             STORAGE,
-            "Access logs kept, a month's",
+            "Access logs kept",
             (one.name,),
-            usage.requests * LOG_LINE_GB,
+            usage.requests * LOG_LINE_GB * declared.kept_days(one) / DAYS,
             "s3.storage",
+            f"{declared.kept_days(one):g} days",
             fixed=False,
         )
     elif declared.named_by(one, *_COPIES_GO_TO):
@@ -749,7 +761,7 @@ def _log_group(one: Resource, declared: _Declared, usage: Usage) -> Found:
         WATCH,
         "Logs kept",
         (one.name,),
-        gb * (days or 365) / DAYS,
+        gb * (days or YEAR_DAYS) / DAYS,
         "cloudwatch.logs.kept",
         fixed=False,
         note=f"{days:g} days." if days else "For ever; a year is priced.",
