@@ -5,7 +5,7 @@ without seeing the stack's state. One SSM parameter under a name that can be gue
 and its name is the promise: ``/<project>/<stack>/client``. There is no secret in it.
 """
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
@@ -21,6 +21,8 @@ class ClientAccessArgs(TypedDict):
     """What clients must trust; empty when a public authority signed the platform's certificate."""
     tunnel: NotRequired[Input[dict[str, str]]]
     """What `trackstack tunnel` needs. Default: the stack has none."""
+    credentials_secret_arn: NotRequired[Input[str]]
+    """Secret with `username` and `password` for clients. Default: they need none."""
 
 
 class ClientAccess(pulumi.ComponentResource):
@@ -37,8 +39,11 @@ class ClientAccess(pulumi.ComponentResource):
         super().__init__("trackstack:index:ClientAccess", name, {**args}, opts)
 
         told = Output.all(
-            args["environment"], args["certificate_pem"], args.get("tunnel", {})
-        ).apply(lambda v: {**v[0], "certificate": v[1], **({"tunnel": v[2]} if v[2] else {})})
+            args["environment"],
+            args["certificate_pem"],
+            args.get("tunnel", {}),
+            args.get("credentials_secret_arn", ""),
+        ).apply(_told)
         parameter = ssm.Parameter(
             f"{name}-settings",
             name=f"/{pulumi.get_project()}/{pulumi.get_stack()}/client",
@@ -53,3 +58,13 @@ class ClientAccess(pulumi.ComponentResource):
         self.register_outputs(
             {"parameter_name": self.parameter_name, "parameter_arn": self.parameter_arn}
         )
+
+
+def _told(known: list[Any]) -> dict[str, Any]:
+    environment, certificate, tunnel, secret_arn = known
+    return {
+        **environment,
+        "certificate": certificate,
+        **({"tunnel": tunnel} if tunnel else {}),
+        **({"credentials_secret_arn": secret_arn} if secret_arn else {}),
+    }

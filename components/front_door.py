@@ -14,6 +14,7 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_aws import acm, ec2, lb, route53, vpc
 
 from trackstack.core import policies
+from trackstack.core.access import HEALTH_PATH, SERVER_INFO_PATH
 from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.server_environment import CONTAINER_PORT
 from trackstack.core.timeouts import timeouts_for
@@ -25,6 +26,9 @@ TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 chooses (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html)."""
 HTTPS_ONLY_SECONDS = 365 * 24 * 3600
 """How long a browser remembers that the domain answers by TLS."""
+HTTPS_PORT = 443
+SESSION_SECONDS = 12 * 3600
+"""A working day: who left the company is signed out by the next morning."""
 GENERATED_HOURS = 825 * 24
 """The longest that Apple's clients accept, of any authority."""
 RENEWAL_HOURS = 90 * 24
@@ -35,6 +39,25 @@ TO_HTTPS = {
     "type": "redirect",
     "redirect": {"protocol": "HTTPS", "port": "443", "status_code": "HTTP_301"},
 }
+
+
+class SignInArgs(TypedDict):
+    """The identity provider that browsers are sent to."""
+
+    issuer: str
+    """Its issuer."""
+    client_id: str
+    """What it calls the platform."""
+    client_secret: Input[str]
+    """The secret that belongs to it."""
+    authorization_endpoint: str
+    """Where it signs people in."""
+    token_endpoint: str
+    """Where the balancer gets tokens."""
+    user_info_endpoint: str
+    """Where the balancer asks who somebody is."""
+    scope: str
+    """What the balancer asks for."""
 
 
 class FrontDoorArgs(TypedDict):
@@ -64,6 +87,8 @@ class FrontDoorArgs(TypedDict):
     """Let a destroy take the balancer. Default: AWS refuses to delete it."""
     log_bucket: NotRequired[Input[str]]
     """Bucket for the balancer's logs of requests and connections. Default: it writes none."""
+    sign_in: NotRequired[SignInArgs]
+    """Sign browsers in; needs TLS by a name. Default: requests are passed on as they come."""
 
 
 class FrontDoor(pulumi.ComponentResource):
@@ -144,7 +169,8 @@ class FrontDoor(pulumi.ComponentResource):
         }
         self.certificate_pem = Output.from_input("")
         certificate_arn = self._certificate(name, args, balancer)
-        forward = [{"type": "forward", "target_group_arn": groups[TRACKING].arn}]
+        signs_in = _signs_in(args["sign_in"]) if "sign_in" in args else []
+        forward = [*signs_in, _forward(groups[TRACKING])]
         listener = lb.Listener(
             f"{name}-http",
             load_balancer_arn=balancer.arn,
@@ -175,10 +201,22 @@ class FrontDoor(pulumi.ComponentResource):
                 listener_arn=listener.arn,
                 priority=10,
                 conditions=[{"path_pattern": {"values": list(ARTIFACT_PATHS)}}],
-                actions=[{"type": "forward", "target_group_arn": groups[ARTIFACTS].arn}],
+                actions=[*signs_in, _forward(groups[ARTIFACTS])],
                 opts=child,
             )
             routed[ARTIFACTS] = Output.all(groups[ARTIFACTS].arn, rule.arn).apply(_first)
+        if signs_in:
+            self._let_programs_by(name, listener, groups)
+            vpc.SecurityGroupEgressRule(
+                f"{name}-to-identity-provider",
+                description="Tokens and claims of whom the balancer signs in",
+                security_group_id=group.id,
+                ip_protocol="tcp",
+                from_port=HTTPS_PORT,
+                to_port=HTTPS_PORT,
+                cidr_ipv4="0.0.0.0/0",
+                opts=child,
+            )
 
         domain = args.get("domain", "")
         if domain and "zone_id" in args:
@@ -243,6 +281,34 @@ class FrontDoor(pulumi.ComponentResource):
             cidr_ipv4=cidr,
             opts=ResourceOptions(parent=self, depends_on=after),
         )
+
+    def _let_programs_by(
+        self, name: str, listener: lb.Listener, groups: dict[str, lb.TargetGroup]
+    ) -> None:
+        """Pass on what no browser sends: the servers judge the credentials themselves.
+
+        Anybody can send such a header. It opens nothing but the way to a server that asks.
+        """
+        paths: dict[str, Any] = {"path_pattern": {"values": [HEALTH_PATH, SERVER_INFO_PATH]}}
+        basic: dict[str, Any] = {
+            "http_header": {"http_header_name": "Authorization", "values": ["Basic *"]}
+        }
+        rules: list[tuple[str, int, list[dict[str, Any]], str]] = [
+            ("open", 3, [paths], TRACKING),
+            ("programs", 6, [basic], TRACKING),
+        ]
+        if ARTIFACTS in groups:
+            artifacts: dict[str, Any] = {"path_pattern": {"values": list(ARTIFACT_PATHS)}}
+            rules.append(("programs-artifacts", 5, [artifacts, basic], ARTIFACTS))
+        for role, priority, conditions, target in rules:
+            lb.ListenerRule(
+                f"{name}-{role}",
+                listener_arn=listener.arn,
+                priority=priority,
+                conditions=conditions,
+                actions=[_forward(groups[target])],
+                opts=ResourceOptions(parent=self),
+            )
 
     def _certificate(
         self, name: str, args: FrontDoorArgs, balancer: lb.LoadBalancer
@@ -311,3 +377,20 @@ class FrontDoor(pulumi.ComponentResource):
 
 def _first(values: list[str]) -> str:
     return values[0]
+
+
+def _forward(group: lb.TargetGroup) -> dict[str, Any]:
+    return {"type": "forward", "target_group_arn": group.arn}
+
+
+def _signs_in(args: SignInArgs) -> list[dict[str, Any]]:
+    return [
+        {
+            "type": "authenticate-oidc",
+            "authenticate_oidc": {
+                **args,
+                "session_timeout": SESSION_SECONDS,
+                "on_unauthenticated_request": "authenticate",
+            },
+        }
+    ]

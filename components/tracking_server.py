@@ -22,7 +22,9 @@ from trackstack.core.containers import (
     MIGRATE,
     SERVE,
     TRACKING,
+    AccessFacts,
     DatabaseFacts,
+    OidcFacts,
     ServerFacts,
     container_definitions,
     volumes,
@@ -92,7 +94,37 @@ class DatabaseAtArgs(TypedDict):
     master_secret_arn: Input[str]
     """Secret of the master user, which only the migration reads."""
     security_group_id: Input[str]
-    """The database's security group; a rule from the tracking tasks is added to it."""
+    """The database's security group; rules from the tasks that need it are added to it."""
+
+
+class OidcArgs(TypedDict):
+    """Whose word for who somebody is the servers take."""
+
+    signer: Input[str]
+    """ARN of the balancer that signs people in."""
+    issuer: str
+    """The identity provider."""
+    client_id: str
+    """What it calls the platform."""
+    user_claim: str
+    """The claim that names the user: `email` or `sub`."""
+    email_domains: NotRequired[list[str]]
+    """Domains whose people may enter. Default, or empty: all whom the provider signs in."""
+
+
+class AccessArgs(TypedDict):
+    """How requests prove who they are."""
+
+    default_permission: str
+    """What users may do with what is not theirs: `read`, `edit`, `manage` or `none`."""
+    admin_secret_arn: Input[str]
+    """Secret with the admin's `password`, which only the migration reads."""
+    client_secret_arn: Input[str]
+    """Secret with the clients' `password`, which only the migration reads."""
+    session_secret_arn: Input[str]
+    """Secret that all servers share."""
+    oidc: NotRequired[OidcArgs]
+    """Whom the balancer signs in. Default: nobody, users have passwords."""
 
 
 class ServiceSizeArgs(TypedDict):
@@ -127,6 +159,8 @@ class TrackingServerArgs(TypedDict):
     """Size of the tracking service."""
     artifacts: NotRequired[ServiceSizeArgs]
     """Size of the artifacts service. Default: none, the tracking service carries artifacts too."""
+    access: NotRequired[AccessArgs]
+    """How requests prove who they are. Default: whoever reaches the servers may do everything."""
     architecture: NotRequired[str]
     """Processor that the image was built for: `arm64` or `x86_64`. Default: `arm64`."""
     largest_artifact_gib: NotRequired[int]
@@ -240,7 +274,7 @@ class TrackingServer(pulumi.ComponentResource):
             balancer_group_id=args["entrance"]["security_group_id"],
             out_ports={HTTPS_PORT, args["artifacts_at"].get("endpoint_port", HTTPS_PORT)},
             database=(database["security_group_id"], database["port"])
-            if role == TRACKING
+            if role == TRACKING or "access" in args
             else None,
         )
 
@@ -312,7 +346,15 @@ class TrackingServer(pulumi.ComponentResource):
             "endpoint_url": at.get("endpoint_url", ""),
             "credentials_secret_arn": at.get("credentials_secret_arn", ""),
         }
-        if role == TRACKING:
+        access = args.get("access")
+        if access is not None:
+            known |= {
+                "admin_secret_arn": access["admin_secret_arn"],
+                "client_secret_arn": access["client_secret_arn"],
+                "session_secret_arn": access["session_secret_arn"],
+                "signer": access["oidc"]["signer"] if "oidc" in access else "",
+            }
+        if role == TRACKING or access is not None:
             known |= {
                 "address": database["address"],
                 "port": database["port"],
@@ -321,6 +363,7 @@ class TrackingServer(pulumi.ComponentResource):
             }
 
         def gather(v: dict[str, Any]) -> ServerFacts:
+            where = _database_facts(v) if "address" in v else None
             return ServerFacts(
                 image=v["image"],
                 region=region,
@@ -332,15 +375,8 @@ class TrackingServer(pulumi.ComponentResource):
                 artifacts_destination=v["destination"],
                 artifact_endpoint_url=v["endpoint_url"],
                 artifact_credentials_secret_arn=v["credentials_secret_arn"],
-                database=DatabaseFacts(
-                    address=v["address"],
-                    port=int(v["port"]),
-                    name=v["database"],
-                    user=policies.DATABASE_USER,
-                    master_secret_arn=v["master_secret_arn"],
-                )
-                if role == TRACKING
-                else None,
+                database=where if role == TRACKING else None,
+                access=_access_facts(access, where, v) if access and where else None,
                 allow_schema_upgrade=args.get("allow_schema_upgrade", ""),
                 metrics_stack=stack_value(pulumi.get_project(), pulumi.get_stack()),
                 allow_exec=args.get("allow_exec", False),
@@ -351,14 +387,14 @@ class TrackingServer(pulumi.ComponentResource):
     def _task_role(
         self, name: str, role: str, args: TrackingServerArgs
     ) -> tuple[iam.Role, list[pulumi.Resource]]:
-        """Who the server is: its own bucket and, for tracking, its own database user."""
+        """Who the server is: its own bucket and, where it has one, its own database user."""
         region, at = args["placement"]["region"], args["artifacts_at"]
         partition = self._roles.partition
         key = args.get("kms_key_arn", "")
         task = self._roles.role(f"{name}-{role}-task", f"What MLflow's {role} tasks may do")
         grants: list[pulumi.Resource] = []
         policy: Input[str] | None = None
-        if role == TRACKING:
+        if role == TRACKING or "access" in args:
             policy = Output.all(
                 at.get("bucket_arn", ""),
                 args["placement"]["account_id"],
@@ -388,8 +424,13 @@ class TrackingServer(pulumi.ComponentResource):
         """Who starts a task: its image, its log and its secrets."""
         at = args["artifacts_at"]
         secrets: list[Input[str]] = []
+        access = args.get("access")
         if role == TRACKING:
             secrets.append(args["database_at"]["master_secret_arn"])
+            if access is not None:
+                secrets += [access["admin_secret_arn"], access["client_secret_arn"]]
+        if access is not None:
+            secrets.append(access["session_secret_arn"])
         if "credentials_secret_arn" in at:
             secrets.append(at["credentials_secret_arn"])
         return self._roles.starter(
@@ -400,3 +441,34 @@ class TrackingServer(pulumi.ComponentResource):
             secrets=secrets,
             kms_key_arn=args.get("kms_key_arn", ""),
         )
+
+
+def _database_facts(v: dict[str, Any]) -> DatabaseFacts:
+    return DatabaseFacts(
+        address=v["address"],
+        port=int(v["port"]),
+        name=v["database"],
+        user=policies.DATABASE_USER,
+        master_secret_arn=v["master_secret_arn"],
+    )
+
+
+def _access_facts(args: AccessArgs, where: DatabaseFacts, v: dict[str, Any]) -> AccessFacts:
+    permission = args["default_permission"]
+    oidc = args.get("oidc")
+    return AccessFacts(
+        default_permission="NO_PERMISSIONS" if permission == "none" else permission.upper(),
+        admin_secret_arn=v["admin_secret_arn"],
+        client_secret_arn=v["client_secret_arn"],
+        session_secret_arn=v["session_secret_arn"],
+        database=where,
+        oidc=OidcFacts(
+            signer=v["signer"],
+            issuer=oidc["issuer"],
+            client_id=oidc["client_id"],
+            user_claim=oidc["user_claim"],
+            email_domains=tuple(oidc.get("email_domains", [])),
+        )
+        if oidc
+        else None,
+    )

@@ -11,13 +11,19 @@ from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore
 from components.budget import Budget
 from components.ci_access import CiAccess, CiAccessArgs
-from components.client_access import ClientAccess
+from components.client_access import ClientAccess, ClientAccessArgs
+from components.credentials import Credentials
 from components.encryption_key import EncryptionKey
-from components.front_door import FrontDoor, FrontDoorArgs
+from components.front_door import FrontDoor, FrontDoorArgs, SignInArgs
 from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
 from components.observability import Observability, ObservabilityArgs
-from components.tracking_server import ArtifactsAtArgs, TrackingServer, TrackingServerArgs
+from components.tracking_server import (
+    AccessArgs,
+    ArtifactsAtArgs,
+    TrackingServer,
+    TrackingServerArgs,
+)
 from components.tunnel import Tunnel, TunnelArgs
 from components.web_firewall import WebFirewall
 from trackstack.core.containers import ARTIFACTS, TRACKING
@@ -85,6 +91,17 @@ class Platform:
             },
             opts,
         )
+        self.credentials: Credentials | None = None
+        if settings.access != "none":
+            self.credentials = Credentials(
+                f"{NAME}-credentials",
+                {
+                    "serial": settings.admin_password_serial,
+                    "kms_key_arn": self.kms_key_arn,
+                    "expendable": settings.expendable,
+                },
+                opts,
+            )
         # A load balancer's name may have 32 characters.
         self.door = FrontDoor(f"{NAME}-door", self._front_door(), opts)
         if settings.waf:
@@ -102,15 +119,14 @@ class Platform:
         if settings.tunnel:
             self.tunnel = Tunnel(f"{NAME}-tunnel", self._tunnel(), opts).facts
         self.client_environment = Output.all(MLFLOW_TRACKING_URI=self.door.url)
-        self.clients = ClientAccess(
-            f"{NAME}-clients",
-            {
-                "environment": self.client_environment,
-                "certificate_pem": self.door.certificate_pem,
-                "tunnel": self.tunnel,
-            },
-            opts,
-        )
+        clients: ClientAccessArgs = {
+            "environment": self.client_environment,
+            "certificate_pem": self.door.certificate_pem,
+            "tunnel": self.tunnel,
+        }
+        if self.credentials:
+            clients["credentials_secret_arn"] = self.credentials.client_secret_arn
+        self.clients = ClientAccess(f"{NAME}-clients", clients, opts)
 
         self.watch = Observability(f"{NAME}-watch", self._observability(), opts)
         if settings.monthly_budget_usd:
@@ -141,6 +157,8 @@ class Platform:
             "client_environment": self.client_environment,
             "ci_snippets": self.ci_snippets,
             "tunnel": self.tunnel,
+            "client_secret_arn": self.credentials.client_secret_arn if self.credentials else "",
+            "admin_secret_arn": self.credentials.admin_secret_arn if self.credentials else "",
         }
         for name in OUTPUT_NAMES:
             pulumi.export(name, values[name])
@@ -192,6 +210,17 @@ class Platform:
         }
         if s.access_logs:
             args["log_bucket"] = self.logs.bucket
+        if s.access == "oidc":
+            sign_in: SignInArgs = {
+                "issuer": s.oidc_issuer,
+                "client_id": s.oidc_client_id,
+                "client_secret": pulumi.Config().require_secret("oidc_client_secret"),
+                "authorization_endpoint": s.oidc_authorization_endpoint,
+                "token_endpoint": s.oidc_token_endpoint,
+                "user_info_endpoint": s.oidc_user_info_endpoint,
+                "scope": s.oidc_scope,
+            }
+            args["sign_in"] = sign_in
         if s.hosted_zone:
             zone = route53.get_zone_output(name=s.hosted_zone, opts=self._look_up)
             args["zone_id"] = zone.zone_id
@@ -278,6 +307,8 @@ class Platform:
             "kms_key_arn": self.kms_key_arn,
             "permissions_boundary": s.permissions_boundary,
         }
+        if self.credentials:
+            args["access"] = self._access(self.credentials)
         if s.artifacts == "separate":
             args["artifacts"] = {
                 "tasks": s.artifacts_tasks,
@@ -285,6 +316,24 @@ class Platform:
                 "cpu": s.artifacts_cpu,
                 "memory_mib": s.artifacts_memory_mib,
                 "workers": s.workers,
+            }
+        return args
+
+    def _access(self, credentials: Credentials) -> AccessArgs:
+        s = self._settings
+        args: AccessArgs = {
+            "default_permission": s.default_permission,
+            "admin_secret_arn": credentials.admin_secret_arn,
+            "client_secret_arn": credentials.client_secret_arn,
+            "session_secret_arn": credentials.session_secret_arn,
+        }
+        if s.access == "oidc":
+            args["oidc"] = {
+                "signer": self.door.balancer_arn,
+                "issuer": s.oidc_issuer,
+                "client_id": s.oidc_client_id,
+                "user_claim": s.oidc_user_claim,
+                "email_domains": list(s.oidc_email_domains),
             }
         return args
 
@@ -350,8 +399,8 @@ class Platform:
             "permissions_boundary": s.permissions_boundary,
         }
         # Where the platform has users, the one secret of the user for jobs.
-        if credentials := getattr(self, "credentials", None):
-            args["secret_arns"] = [credentials.client_secret_arn]
+        if self.credentials:
+            args["secret_arns"] = Output.all(self.credentials.client_secret_arn)
         return args
 
 

@@ -54,6 +54,34 @@ def test_settings_are_what_pulumi_hands_over_as_text() -> None:
 
 ALONE = [
     (
+        {"access": "ldap"},
+        "access: 'ldap' is not known; write 'none', 'basic' or 'oidc'.",
+    ),
+    (
+        {"oidc_issuer": "http://login.example.com"},
+        "oidc_issuer: 'http://login.example.com' is no https address without a query; write an address such as https://login.example.com/authorize.",
+    ),
+    (
+        {"oidc_token_endpoint": "https://me:secret@login.example.com/token"},
+        "oidc_token_endpoint: 'https://…@login.example.com/token' is no https address without a query; write an address such as https://login.example.com/authorize.",
+    ),
+    (
+        {"oidc_client_id": "ml flow"},
+        "oidc_client_id: 'ml flow' is not valid; write the client's id as the provider shows it.",
+    ),
+    (
+        {"oidc_scope": "email"},
+        "oidc_scope: 'email' is no list of scopes with openid; write such as openid email.",
+    ),
+    (
+        {"oidc_email_domains": '["@example.com"]'},
+        "oidc_email_domains: '@example.com' is not valid; write lowercase domains without an @, such as example.com.",
+    ),
+    (
+        {"admin_password_serial": "-1"},
+        "admin_password_serial: -1 is out of bounds; write a number from 0 to 9999.",
+    ),
+    (
         {"region": "virginia"},
         "region: 'virginia' is not valid; write a region's code, such as eu-central-1.",
     ),
@@ -128,10 +156,6 @@ ALONE = [
     (
         {"certificate_arn": "x"},
         "certificate_arn: 'x' is not valid; write the certificate's ARN, such as arn:aws:acm:us-east-1:123456789012:certificate/….",
-    ),
-    (
-        {"allowed_cidrs": '["0.0.0.0/0"]'},
-        "allowed_cidrs: 0.0.0.0/0 lets the whole internet read and write runs, as the server asks nobody to sign in; write the ranges that your people and machines come from.",
     ),
     (
         {"allowed_cidrs": '["10.0.0.1/8"]'},
@@ -239,7 +263,86 @@ def test_a_wrong_setting_is_told_in_one_sentence(raw: dict[str, str], sentence: 
     assert sentences(raw) == (sentence,)
 
 
+OIDC = {
+    "access": "oidc",
+    "tls": "domain",
+    "domain": "mlflow.example.com",
+    "hosted_zone": "example.com",
+    "egress": "nat",
+    "oidc_issuer": "https://login.example.com",
+    "oidc_client_id": "mlflow",
+    "oidc_client_secret": "secret",
+    "oidc_authorization_endpoint": "https://login.example.com/authorize",
+    "oidc_token_endpoint": "https://login.example.com/token",
+    "oidc_user_info_endpoint": "https://login.example.com/userinfo",
+}
+
+
+def without(key: str) -> dict[str, str]:
+    return {name: value for name, value in OIDC.items() if name != key}
+
+
 TOGETHER = [
+    (
+        {"allowed_cidrs": '["0.0.0.0/0"]'},
+        "allowed_cidrs: 0.0.0.0/0 lets the whole internet read and write runs, as access: none asks nobody to sign in; write the ranges that your people and machines come from, or access: basic.",
+    ),
+    (
+        {"access": "basic", "tls": "plaintext"},
+        "access: basic would send passwords in the clear with tls: plaintext; write tls: generated, domain or certificate.",
+    ),
+    (
+        {**OIDC, "tls": "generated", "domain": "", "hosted_zone": ""},
+        "access: an identity provider sends people back to a name, and tls: generated has none; write tls: domain or tls: certificate.",
+    ),
+    *(
+        (
+            without(key),
+            f"{key}: missing, and access: oidc needs it; write what the identity provider's discovery document says.",
+        )
+        for key in (
+            "oidc_issuer",
+            "oidc_authorization_endpoint",
+            "oidc_token_endpoint",
+            "oidc_user_info_endpoint",
+        )
+    ),
+    (
+        without("oidc_client_id"),
+        "oidc_client_id: missing, and access: oidc needs it; write the client's id as the provider shows it.",
+    ),
+    (
+        without("oidc_client_secret"),
+        "oidc_client_secret: missing, and access: oidc needs it; set it with `pulumi config set --secret oidc_client_secret`.",
+    ),
+    (
+        {"access": "basic", "oidc_client_id": "mlflow"},
+        "oidc_client_id: only for access: oidc; leave it out beside access: basic.",
+    ),
+    (
+        {**OIDC, "oidc_user_claim": "sub", "oidc_email_domains": '["example.com"]'},
+        "oidc_email_domains: oidc_user_claim: sub tells no address; write oidc_user_claim: email, or leave oidc_email_domains out.",
+    ),
+    (
+        {**OIDC, "egress": "public"},
+        "egress: an internal balancer has no way out to the identity provider with public; write nat, or internal: false.",
+    ),
+    (
+        {**OIDC, "region": "cn-north-1"},
+        "access: balancers of cn-north-1 don't publish what they sign with; write access: basic.",
+    ),
+    (
+        {"default_permission": "read"},
+        "default_permission: access: none has no users; leave it out, or write access: basic.",
+    ),
+    (
+        {"admin_password_serial": "1"},
+        "admin_password_serial: access: none has no users; leave it out, or write access: basic.",
+    ),
+    (
+        {"access": "basic", "artifacts_tasks": "6"},
+        "database_instance_class: db.t4g.micro holds 72 connections, but 1 tracking task with 1 worker each may open 114 during a deployment; write db.t4g.small, or fewer tracking_tasks or workers.",
+    ),
     (
         {
             **VPC,
@@ -552,3 +655,8 @@ def test_prod_survives_a_mistake_and_a_zone() -> None:
     assert prod.tracking_tasks >= 2
     assert prod.artifacts_tasks >= 2
     assert prod.tls == "domain"
+
+
+def test_a_whole_identity_provider_and_the_whole_internet_go_together() -> None:
+    raw = {"image": IMAGE, **OIDC, "internal": "false", "allowed_cidrs": '["0.0.0.0/0"]'}
+    assert Settings.from_config(raw, "dev").access == "oidc"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import sysconfig
@@ -19,6 +20,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from trackstack.client.server import Login
+from trackstack.embedded.state import StackState
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "mlflow-platform"
@@ -78,7 +82,8 @@ class Stack:
         Homes of several tests know nothing of each other's ports: the first time each gets a
         front door of its own, so that a stack that is down finds its port free again.
         """
-        self.__dict__.pop("outputs", None)
+        for cached in ("outputs", "credentials"):
+            self.__dict__.pop(cached, None)
         if not self.state.exists() and "--port" not in options:
             options = ("--port", str(_front_door()), *options)
         with _one_at_a_time():
@@ -137,6 +142,26 @@ class Stack:
         """The tracking URI."""
         return str(self.outputs["tracking_uri"])
 
+    def login(self, who: str = "client") -> tuple[str, str] | None:
+        """User and password of ``client`` or ``admin``; None where nobody is asked."""
+        arn = self.outputs.get(f"{who}_secret_arn")
+        if not arn:
+            return None
+        kept = json.loads(StackState(self.state).read_secret(arn))
+        return kept["username"], kept["password"]
+
+    @cached_property
+    def credentials(self) -> dict[str, str]:
+        """The header that lets a client in; none where nobody is asked."""
+        login = self.login()
+        return {} if login is None else {"Authorization": Login(*login).header}
+
+    @property
+    def context(self) -> ssl.SSLContext | None:
+        """Trust in the stack's certificate; None without TLS."""
+        pem = self.outputs.get("tracking_certificate")
+        return ssl.create_default_context(cadata=pem) if pem else None
+
     @property
     def client_environment(self) -> dict[str, str]:
         """What ``trackstack env`` tells a client to export."""
@@ -172,11 +197,11 @@ class Stack:
         request = urllib.request.Request(
             f"{self.uri}/api/2.0/mlflow/{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self.credentials},
             method=method or ("GET" if body is None else "POST"),
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:
                 found: dict[str, Any] = json.load(answer)
                 return found
         except urllib.error.HTTPError as error:

@@ -228,7 +228,7 @@ def test_the_page_may_write_over_tls(stack_factory: StackFactory, tmp_path: Path
     request = urllib.request.Request(
         f"{stack.uri}/api/2.0/mlflow/runs/create",
         data=b'{"experiment_id": "0"}',
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": "application/json", **stack.credentials},
     )
     with urllib.request.urlopen(request, context=context, timeout=30) as answer:
         run_id = json.load(answer)["run"]["info"]["run_id"]
@@ -236,7 +236,8 @@ def test_the_page_may_write_over_tls(stack_factory: StackFactory, tmp_path: Path
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request, context=context, timeout=30)
     # Chromium takes authorities from a store of the user's, which no test touches.
-    with visiting(stack.uri, tmp_path, ignore_https_errors=True) as visit:
+    signed_in = {"ignore_https_errors": True, "extra_http_headers": stack.credentials}
+    with visiting(stack.uri, tmp_path, **signed_in) as visit:
         visit.open("/experiments", "Default")
         assert set_tag(visit, run_id) == 200
         visit.assert_clean()

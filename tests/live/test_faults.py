@@ -259,7 +259,9 @@ def test_prod_runs_beside_dev_with_tls_and_strict_hosts(
             "pem = os.environ['MLFLOW_TRACKING_SERVER_CERT_PATH']\n"
             "uri = os.environ['MLFLOW_TRACKING_URI']\n"
             "bad = requests.get(uri + '/api/2.0/mlflow/experiments/search?max_results=1',\n"
-            "                   headers={'Host': 'evil.example.com'}, verify=pem)\n"
+            "                   headers={'Host': 'evil.example.com'}, verify=pem,\n"
+            "                   auth=(os.environ['MLFLOW_TRACKING_USERNAME'],\n"
+            "                         os.environ['MLFLOW_TRACKING_PASSWORD']))\n"
             "print(bad.status_code)\n"
         )
         assert prod.client(script, cwd=tmp_path).stdout.split()[-1] == "403"

@@ -118,7 +118,7 @@ def _declared(settings: str) -> Recording:
         f"mlflow-platform:{key}": value if isinstance(value, str) else json.dumps(value)
         for key, value in raw.items()
     }
-    secret = [key for key in config if key.endswith(("_key_id", "_access_key"))]
+    secret = [key for key in config if key.endswith(("_key_id", "_access_key", "_client_secret"))]
     return record(
         lambda: Platform(read_settings()).export(),
         StackAnswers(PreviewHost()),

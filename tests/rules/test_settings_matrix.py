@@ -42,6 +42,18 @@ GIVEN = {
 GITHUB = {"github_repositories": ["org/repo:ref:refs/heads/main"]}
 GITLAB = {"gitlab_projects": ["group/project:ref_type:branch:ref:main"]}
 PROVIDER = "arn:aws:iam::123456789012:oidc-provider/"
+BASIC = {"access": "basic", "tls": "generated"}
+OIDC = {
+    **DOMAIN,
+    "access": "oidc",
+    "egress": "nat",
+    "oidc_issuer": "https://login.example.com",
+    "oidc_client_id": "mlflow",
+    "oidc_client_secret": "secret",
+    "oidc_authorization_endpoint": "https://login.example.com/authorize",
+    "oidc_token_endpoint": "https://login.example.com/token",
+    "oidc_user_info_endpoint": "https://login.example.com/userinfo",
+}
 GONE = "the resource itself"
 VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "region": ({"region": "eu-west-1"}, set()),  # another region is another stack: see its docs
@@ -74,6 +86,13 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "waf": ({"waf": True}, set()),
     "flow_logs": ({"flow_logs": True}, set()),
     "access_log_days": ({"access_log_days": 30}, set()),
+    "access": (BASIC, set()),
+    "default_permission": ({**BASIC, "default_permission": "read"}, set()),
+    "admin_password_serial": ({**BASIC, "admin_password_serial": 1}, set()),
+    **{key: (OIDC, set()) for key in OIDC if key.startswith("oidc_")},
+    "oidc_scope": ({**OIDC, "oidc_scope": "openid email profile"}, set()),
+    "oidc_user_claim": ({**OIDC, "oidc_user_claim": "sub"}, set()),
+    "oidc_email_domains": ({**OIDC, "oidc_email_domains": ["example.com"]}, set()),
     "artifacts": ({"artifacts": "together"}, set()),
     # Somebody else's bucket: ours is protected, so Pulumi refuses until it is let go on purpose.
     "artifact_bucket": ({"artifact_bucket": "kept-elsewhere"}, {GONE}),

@@ -20,6 +20,7 @@ from trackstack.cli import (
     status,
     tunnel,
     up,
+    users,
 )
 from trackstack.cli.app import app
 
@@ -37,6 +38,7 @@ __all__ = [
     "status",
     "tunnel",
     "up",
+    "users",
 ]
 
 _INTERRUPTED = 130

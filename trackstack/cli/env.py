@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trackstack.cli.app import FromOption, ProjectOption, StackOption, app
-from trackstack.cli.sources import find_outputs
+from trackstack.cli.sources import find_login, find_outputs
 from trackstack.client import environment, health
 
 
@@ -25,6 +25,7 @@ def env(
     """Print the variables a client exports, `MLFLOW_TRACKING_URI` first.
 
     A URI that doesn't answer is not handed out: training against it would hang or log nowhere.
+    Where the platform asks for a password it is that of the stack's user for jobs, `client`.
 
     In a shell: `eval "$(trackstack env)"`. In GitHub Actions:
     `trackstack env --from pulumi -s prod --format github >> "$GITHUB_ENV"`; a password is hidden
@@ -48,7 +49,8 @@ def env(
                 f"{found['tracking_uri']} does not answer ({check.detail}), so it is not handed"
                 f" out: {_remedy(source, stack)}, or say --unchecked."
             )
-    told = environment.variables(found, home() / "certificates")
+    login = find_login(found, source, stack, project)
+    told = environment.variables(found, home() / "certificates", login)
     told, aside = environment.handed_out(told, form)
     for line in aside:  # before the value itself, and not into $GITHUB_ENV
         sys.stderr.write(f"{line}\n")

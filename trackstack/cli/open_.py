@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trackstack.cli.app import FromOption, ProjectOption, StackOption, app
-from trackstack.cli.sources import find_outputs
+from trackstack.cli.sources import find_outputs, how_to_log_in
 
 
 @app.command("open")
@@ -19,8 +19,11 @@ def open_(
     ] = False,
 ) -> None:
     """Open MLflow's UI in your browser."""
-    from trackstack.cli.view import print_text
+    from trackstack.cli.view import err, print_text
 
-    uri = str(find_outputs(source, stack, project)["tracking_uri"])
+    found = find_outputs(source, stack, project)
+    uri = str(found["tracking_uri"])
+    if found.get("client_secret_arn"):
+        err.print(how_to_log_in(found, source, stack, project))
     if just_print or not webbrowser.open(uri):
         print_text(uri)

@@ -1,12 +1,17 @@
 """Finds the stack a verb is about: one that runs here, or one on AWS."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from trackstack.client import deployed
+from trackstack.client import deployed, environment
+from trackstack.client.server import Login
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
-from trackstack.embedded.state import SUMMARY, StackState
+from trackstack.embedded.standins.identity import SIGN_IN_PASSWORD
+from trackstack.embedded.state import SUMMARY, StackState, write_private
 
 
 def find_state(stack: str, project: str = "") -> StackState:
@@ -58,3 +63,92 @@ def find_outputs(source: str, stack: str, project: str = "") -> Mapping[str, Any
     # The state keeps keys sorted; people read them in the order of the contract.
     known = [name for name in OUTPUT_NAMES if name in outputs]
     return {name: outputs[name] for name in [*known, *(k for k in outputs if k not in known)]}
+
+
+def find_login(
+    outputs: Mapping[str, Any], source: str, stack: str, project: str = "", *, admin: bool = False
+) -> Login | None:
+    """The user and password for a stack; None where it asks for none.
+
+    Args:
+        outputs: what ``find_outputs`` found.
+        source: where, as there.
+        stack: its name.
+        project: its project, when this machine has several.
+        admin: as who may do everything, not as the user that jobs are handed.
+
+    Raises:
+        ClientError: the secret can't be read.
+        UsageError: the source knows of no admin.
+    """
+    if admin and outputs.get("client_secret_arn") and not outputs.get("admin_secret_arn"):
+        raise UsageError(
+            "A stack's parameter tells clients alone what they need: the admin's secret is known"
+            " to `--from here` and `--from pulumi`."
+        )
+    arn = str(outputs.get("admin_secret_arn" if admin else "client_secret_arn") or "")
+    if not arn:
+        return None
+    if source == "here":
+        return Login.from_secret(find_state(stack, project).read_secret(arn))
+    return Login.from_secret(deployed.read_secret(arn))
+
+
+def how_to_log_in(outputs: Mapping[str, Any], source: str, stack: str, project: str = "") -> str:
+    """A sentence for whoever opens the UI in a browser; the password only to who owns it."""
+    if source != "here":
+        return (
+            "Log in by your identity provider, or as a user of `trackstack users`; the admin's"
+            f" password is in the secret {outputs.get('admin_secret_arn') or 'of the stack'}."
+        )
+    state = find_state(stack, project)
+    if SIGN_IN_PASSWORD in state.secret_names():
+        return (
+            "Sign in with any e-mail address that the stack admits and the password"
+            f" {state.read_secret(SIGN_IN_PASSWORD)}."
+        )
+    login = find_login(outputs, source, stack, project, admin=True)
+    return f"Log in as {login.username} with the password {login.password}." if login else ""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Where a new password goes, decided before it is made."""
+
+    file: Path | None
+    secret: str
+    region: str
+    silent: bool
+    """Whoever gave the password knows it."""
+
+    @staticmethod
+    def find(
+        outputs: Mapping[str, Any],
+        source: str,
+        file: Path | None,
+        secret: str,
+        *,
+        silent: bool,
+    ) -> "Keeper":
+        """Check that the place exists; UsageError when it can't."""
+        if secret and source == "here":
+            raise UsageError(
+                "--to-secret is for a stack on AWS; on this machine say --to-file PATH."
+            )
+        if secret and file:
+            raise UsageError("Say --to-secret or --to-file, not both.")
+        if file and file.exists():
+            raise UsageError(f"{file} exists: name a new file for the password.")
+        arn = str(outputs.get("admin_secret_arn") or "")
+        return Keeper(file, secret, arn.split(":")[3] if arn else "", silent)
+
+    def keep(self, login: Login) -> None:
+        """Hand the credentials over, once."""
+        variables = {environment.USERNAME: login.username, environment.PASSWORD: login.password}
+        if self.secret:
+            text = json.dumps({"username": login.username, "password": login.password})
+            deployed.write_secret(self.secret, self.region, text, f"MLflow's user {login.username}")
+        elif self.file:
+            write_private(self.file, environment.render(variables, "dotenv") + "\n")
+        elif not self.silent:
+            print(environment.render(variables, "shell"))

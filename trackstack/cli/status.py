@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from trackstack.cli.app import FromOption, JsonOption, ProjectOption, StackOption, app
-from trackstack.cli.sources import find_outputs, find_state
+from trackstack.cli.sources import find_login, find_outputs, find_state
 from trackstack.client import health
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def status(
 
     found = find_outputs(source, stack, project)
     uri = str(found["tracking_uri"])
-    checks = health.Platform(uri, str(found.get("tracking_certificate") or "")).check()
+    # A parameter knows of no admin; without one the artifact store isn't written to.
+    login = find_login(found, source, stack, project, admin=not source.startswith("ssm:"))
+    checks = health.Platform(uri, str(found.get("tracking_certificate") or ""), login).check()
     observed = supervisor.observe(find_state(stack, project)) if source == "here" else None
     ok = all(check.ok for check in checks) and (observed is None or observed.ready)
     if as_json:

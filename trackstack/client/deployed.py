@@ -74,4 +74,54 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
         "tracking_certificate": told.get("certificate") or "",
         "client_environment": {"MLFLOW_TRACKING_URI": uri},
         "tunnel": told.get("tunnel") or {},
+        "client_secret_arn": told.get("credentials_secret_arn") or "",
     }
+
+
+def read_secret(arn: str) -> str:
+    """Read a secret of the stack.
+
+    Raises:
+        ClientError: boto3 is missing, or AWS said no; its words are in the sentence.
+    """
+    try:
+        answer = _secrets_manager(_region_of(arn)).get_secret_value(SecretId=arn)
+    except _aws_errors() as error:
+        raise ClientError(f"The secret {arn} can't be read: {error}") from None
+    return str(answer["SecretString"])
+
+
+def write_secret(name: str, region: str, value: str, description: str) -> None:
+    """Keep a value in a secret of this name, a new one if there is none.
+
+    Raises:
+        ClientError: boto3 is missing, or AWS said no; its words are in the sentence.
+    """
+    client = _secrets_manager(region)
+    try:
+        try:
+            client.put_secret_value(SecretId=name, SecretString=value)
+        except client.exceptions.ResourceNotFoundException:
+            client.create_secret(Name=name, SecretString=value, Description=description)
+    except _aws_errors() as error:
+        raise ClientError(f"The secret {name} can't be written: {error}") from None
+
+
+def _region_of(arn: str) -> str:
+    return arn.split(":")[3]
+
+
+def _secrets_manager(region: str) -> Any:
+    try:
+        import boto3  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise ClientError(
+            "Secrets Manager is asked by boto3: pip install 'trackstack[aws]'."
+        ) from None
+    return boto3.client("secretsmanager", region_name=region)
+
+
+def _aws_errors() -> tuple[type[Exception], ...]:
+    import botocore.exceptions as aws  # noqa: PLC0415 - comes with boto3
+
+    return (aws.BotoCoreError, aws.ClientError)

@@ -7,14 +7,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from trackstack.client.server import Login
+
 CERTIFICATE_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 TRACKING_URI = "MLFLOW_TRACKING_URI"
-SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+USERNAME = "MLFLOW_TRACKING_USERNAME"
+PASSWORD = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 - a variable's name
+SECRETS = (PASSWORD, "MLFLOW_TRACKING_TOKEN")
 """Variables that prove who one is; no log may show them."""
 
 
-def variables(outputs: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """The variables of a stack's outputs, ``MLFLOW_TRACKING_URI`` first.
+def variables(
+    outputs: Mapping[str, Any], folder: Path, login: Login | None = None
+) -> dict[str, str]:
+    """The variables of a stack's outputs, ``MLFLOW_TRACKING_URI`` first, a password last.
 
     A certificate that clients must trust is written below ``folder`` under a name made from its
     content, and its path becomes a variable: MLflow's client takes a path, not a text.
@@ -28,6 +34,8 @@ def variables(outputs: Mapping[str, Any], folder: Path) -> dict[str, str]:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.write_text(certificate, encoding="ascii")
         found[CERTIFICATE_PATH] = str(file)
+    if login is not None:
+        found |= {USERNAME: login.username, PASSWORD: login.password}
     return found
 
 

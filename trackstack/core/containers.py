@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trackstack.core import access as modes
+from trackstack.core import database
 from trackstack.core import server_environment as names
 from trackstack.core.timeouts import Timeouts
 
@@ -31,6 +33,32 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True)
+class OidcFacts:
+    """Whose word for who somebody is the servers take."""
+
+    signer: str
+    """ARN of the balancer."""
+    issuer: str
+    client_id: str
+    user_claim: str
+    email_domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AccessFacts:
+    """How requests prove who they are."""
+
+    default_permission: str
+    admin_secret_arn: str
+    client_secret_arn: str
+    session_secret_arn: str
+    database: DatabaseFacts
+    """Where users and permissions are kept: the artifacts service needs it for them alone."""
+    oidc: OidcFacts | None = None
+    """None: by user and password alone."""
+
+
+@dataclass(frozen=True)
 class ServerFacts:
     """All that the containers of one task need to know of the rest of the stack."""
 
@@ -45,12 +73,14 @@ class ServerFacts:
     artifact_endpoint_url: str = ""
     artifact_credentials_secret_arn: str = ""
     database: DatabaseFacts | None = None
-    """None: the artifacts service, which has no database."""
+    """None: the artifacts service, which has no runs."""
     allow_schema_upgrade: str = ""
     metrics_stack: str = ""
     """Stack that the tracking service prints its metrics for; empty: it prints none."""
     allow_exec: bool = False
     """Whether the server's container has the places that ECS Exec's agent writes to."""
+    access: AccessFacts | None = None
+    """None: whoever reaches the server may do everything."""
 
 
 def container_definitions(facts: ServerFacts) -> list[dict[str, Any]]:
@@ -127,12 +157,21 @@ def serve_environment(facts: ServerFacts) -> dict[str, str]:
         environment |= _database_environment(facts.database)
         if facts.metrics_stack:
             environment[names.METRICS_STACK] = facts.metrics_stack
+    if facts.access is not None:
+        environment |= _database_environment(facts.access.database)
+        environment |= _access_environment(facts.access, facts.region)
+        role = ARTIFACTS if facts.database is None else TRACKING
+        pool = database.POOLS_WITH_USERS[role]
+        environment["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"] = str(pool.kept)
+        environment["MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW"] = str(pool.overflow)
     return environment
 
 
-def migrate_environment(facts: ServerFacts, database: DatabaseFacts) -> dict[str, str]:
+def migrate_environment(facts: ServerFacts, at: DatabaseFacts) -> dict[str, str]:
     """What the migration knows: the database, and whether it may cross a schema."""
-    environment = {"AWS_DEFAULT_REGION": facts.region, **_database_environment(database)}
+    environment = {"AWS_DEFAULT_REGION": facts.region, **_database_environment(at)}
+    if facts.access is not None:
+        environment[names.ACCESS] = _mode(facts.access)
     if facts.allow_schema_upgrade:
         environment[names.ALLOW_SCHEMA_UPGRADE] = facts.allow_schema_upgrade
     return environment
@@ -161,12 +200,34 @@ def _places(container: str, *, allow_exec: bool) -> dict[str, str]:
     return _PLACES | (AGENT_PLACES if allow_exec and container == SERVE else {})
 
 
-def _database_environment(database: DatabaseFacts) -> dict[str, str]:
+def _mode(access: AccessFacts) -> str:
+    return modes.BASIC if access.oidc is None else modes.OIDC
+
+
+def _access_environment(access: AccessFacts, region: str) -> dict[str, str]:
+    environment = {
+        names.ACCESS: _mode(access),
+        names.DEFAULT_PERMISSION: access.default_permission,
+    }
+    if access.oidc is not None:
+        environment |= {
+            names.OIDC_SIGNER: access.oidc.signer,
+            names.OIDC_ISSUER: access.oidc.issuer,
+            names.OIDC_CLIENT_ID: access.oidc.client_id,
+            names.OIDC_KEYS_URL: modes.balancer_keys_url(region),
+            names.OIDC_USER_CLAIM: access.oidc.user_claim,
+        }
+        if access.oidc.email_domains:
+            environment[names.OIDC_EMAIL_DOMAINS] = ",".join(access.oidc.email_domains)
+    return environment
+
+
+def _database_environment(at: DatabaseFacts) -> dict[str, str]:
     return {
-        names.DATABASE_HOST: database.address,
-        names.DATABASE_PORT: str(database.port),
-        names.DATABASE_NAME: database.name,
-        names.DATABASE_USER: database.user,
+        names.DATABASE_HOST: at.address,
+        names.DATABASE_PORT: str(at.port),
+        names.DATABASE_NAME: at.name,
+        names.DATABASE_USER: at.user,
         names.DATABASE_SSL_MODE: "verify-full",
         names.DATABASE_SSL_ROOT: names.DATABASE_CA_PATH,
         names.PASSWORD_FILE: f"{names.RUN_PATH}/pgpass",
@@ -174,20 +235,24 @@ def _database_environment(database: DatabaseFacts) -> dict[str, str]:
     }
 
 
-def _migrate(facts: ServerFacts, database: DatabaseFacts) -> dict[str, Any]:
+def _migrate(facts: ServerFacts, at: DatabaseFacts) -> dict[str, Any]:
     # No startTimeout: Fargate's 120 s at most would stop the task in the middle of a migration.
-    secret = database.master_secret_arn
+    secret = at.master_secret_arn
+    secrets = {
+        names.MASTER_USER: f"{secret}:username::",
+        names.MASTER_PASSWORD: f"{secret}:password::",
+    }
+    if facts.access is not None:
+        secrets[names.ADMIN_PASSWORD] = f"{facts.access.admin_secret_arn}:password::"
+        secrets[names.CLIENT_PASSWORD] = f"{facts.access.client_secret_arn}:password::"
     return _container(
         facts,
         MIGRATE,
         role=TRACKING,
         command=names.MIGRATE_COMMAND,
         essential=False,
-        environment=migrate_environment(facts, database),
-        secrets={
-            names.MASTER_USER: f"{secret}:username::",
-            names.MASTER_PASSWORD: f"{secret}:password::",
-        },
+        environment=migrate_environment(facts, at),
+        secrets=secrets,
     )
 
 
@@ -202,6 +267,9 @@ def _artifact_secrets(facts: ServerFacts) -> dict[str, str]:
 
 
 def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
+    secrets = _artifact_secrets(facts)
+    if facts.access is not None:
+        secrets[names.SESSION_KEY] = facts.access.session_secret_arn
     return _container(
         facts,
         SERVE,
@@ -209,7 +277,7 @@ def _serve(facts: ServerFacts, role: str) -> dict[str, Any]:
         command=names.SERVE_COMMAND,
         essential=True,
         environment=serve_environment(facts),
-        secrets=_artifact_secrets(facts),
+        secrets=secrets,
     ) | {
         "portMappings": [
             {

@@ -1,5 +1,7 @@
 """How many connections a database class holds, and how many the servers may open."""
 
+from dataclasses import dataclass
+
 DEFAULT_MAX_CONNECTIONS_DIVISOR = 9_531_392
 """Bytes of memory a connection in RDS's ``LEAST({DBInstanceClassMemory/9531392}, 5000)``."""
 MAX_CONNECTIONS_LIMIT = 5000
@@ -13,6 +15,30 @@ ENGINES = 2
 """SQLAlchemy engines of one MLflow worker: tracking store and model registry."""
 POOL_CONNECTIONS = 15
 """What one engine may hold: pool 5 and overflow 10."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What one engine may hold, where it isn't SQLAlchemy's default."""
+
+    engines: int
+    kept: int
+    overflow: int
+
+    @property
+    def connections(self) -> int:
+        """Connections of one worker at the most."""
+        return self.engines * (self.kept + self.overflow)
+
+
+POOLS_WITH_USERS = {
+    # Users and permissions are a third engine; the pools are smaller so that it costs no larger
+    # class: their size made no difference in the measurements.
+    "tracking": Pool(engines=3, kept=3, overflow=4),
+    # Permissions, and the tracking store that MLflow opens to judge the path of an artifact.
+    "artifacts": Pool(engines=2, kept=2, overflow=1),
+}
+"""Where requests need credentials, by role."""
 DEPLOYMENT_FACTOR = 2
 """A rolling deployment runs the old and the new tasks side by side (at most 200 %)."""
 
@@ -49,6 +75,11 @@ def usable_connections(instance_class: str) -> int:
 def wanted_connections(tasks: int, workers: int) -> int:
     """What the tracking tasks may hold together at the worst moment, which is a deployment."""
     return tasks * workers * ENGINES * POOL_CONNECTIONS * DEPLOYMENT_FACTOR
+
+
+def wanted_with_users(role: str, tasks: int, workers: int) -> int:
+    """The same for the tasks of a role where requests need credentials."""
+    return tasks * workers * POOLS_WITH_USERS[role].connections * DEPLOYMENT_FACTOR
 
 
 def smallest_class_for(connections: int, like: str) -> str | None:

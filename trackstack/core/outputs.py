@@ -31,6 +31,10 @@ class StackOutputs(TypedDict):
     stack lets their jobs in."""
     tunnel: dict[str, str]
     """What ``trackstack tunnel`` needs to reach a balancer inside the VPC; empty without one."""
+    client_secret_arn: str
+    """The Secrets Manager secret with the user and password for jobs; empty without users."""
+    admin_secret_arn: str
+    """The one with the admin's, for `trackstack users`; empty without users."""
 
 
 OUTPUT_NAMES: tuple[str, ...] = tuple(StackOutputs.__annotations__)

@@ -33,6 +33,28 @@ METRICS_STACK = "TRACKSTACK_METRICS_STACK"
 DELETED_RUNS_DAYS = "TRACKSTACK_DELETED_RUNS_DAYS"
 """Days that a run must have been deleted for before ``collect`` removes it for good."""
 
+ACCESS = "TRACKSTACK_ACCESS"
+"""``basic`` or ``oidc``: requests need credentials; absent: everybody who gets here may."""
+DEFAULT_PERMISSION = "TRACKSTACK_DEFAULT_PERMISSION"
+"""What users may do with what is not theirs: MLflow's ``READ``, ``EDIT``, ``MANAGE``, or
+``NO_PERMISSIONS``."""
+ADMIN_PASSWORD = "TRACKSTACK_ADMIN_PASSWORD"  # noqa: S105 - a variable's name
+"""Password of the admin; only ``migrate`` gets it. A secret."""
+CLIENT_PASSWORD = "TRACKSTACK_CLIENT_PASSWORD"  # noqa: S105 - a variable's name
+"""Password of the user that jobs are handed; only ``migrate`` gets it. A secret."""
+SESSION_KEY = "MLFLOW_FLASK_SERVER_SECRET_KEY"
+"""What forms of the UI are signed with, the same in all tasks. A secret."""
+OIDC_SIGNER = "TRACKSTACK_OIDC_SIGNER"
+"""ARN of the balancer: nobody else's word is taken for who somebody is."""
+OIDC_ISSUER = "TRACKSTACK_OIDC_ISSUER"
+OIDC_CLIENT_ID = "TRACKSTACK_OIDC_CLIENT_ID"
+OIDC_KEYS_URL = "TRACKSTACK_OIDC_KEYS_URL"
+"""Where the balancer's public keys are published, without the key's id."""
+OIDC_USER_CLAIM = "TRACKSTACK_OIDC_USER_CLAIM"
+"""The claim that names the user: ``email`` or ``sub``."""
+OIDC_EMAIL_DOMAINS = "TRACKSTACK_OIDC_EMAIL_DOMAINS"
+"""Domains whose people may enter, separated by commas; absent: all whom the provider signs in."""
+
 CONTAINER_PORT = 5000
 """Port that MLflow listens on inside a task (``MLFLOW_PORT``)."""
 CONTAINER_USER = "10001"

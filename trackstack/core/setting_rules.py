@@ -100,6 +100,93 @@ def _somebody_may_come(s: "Settings") -> Iterator[str]:
         )
 
 
+@_over("access", "allowed_cidrs")
+def _whole_internet(s: "Settings") -> Iterator[str]:
+    if s.access == "none":
+        for cidr in s.allowed_cidrs:
+            if cidr.endswith("/0"):
+                yield (
+                    f"allowed_cidrs: {cidr} lets the whole internet read and write runs, as "
+                    "access: none asks nobody to sign in; write the ranges that your people and "
+                    "machines come from, or access: basic."
+                )
+
+
+@_over("access", "tls", "internal")
+def _passwords_in_the_clear(s: "Settings") -> Iterator[str]:
+    if s.access == "oidc" and s.tls not in {"domain", "certificate"}:
+        yield (
+            f"access: an identity provider sends people back to a name, and tls: {s.tls} has none; "
+            "write tls: domain or tls: certificate."
+        )
+    if s.access == "basic" and s.tls == "plaintext":
+        yield (
+            "access: basic would send passwords in the clear with tls: plaintext; write tls: "
+            "generated, domain or certificate."
+        )
+
+
+_OIDC_KEYS = (
+    "oidc_issuer",
+    "oidc_client_id",
+    "oidc_client_secret",
+    "oidc_authorization_endpoint",
+    "oidc_token_endpoint",
+    "oidc_user_info_endpoint",
+)
+_OIDC_OPTIONS = ("oidc_scope", "oidc_user_claim", "oidc_email_domains")
+
+
+@_over("access", *_OIDC_KEYS, *_OIDC_OPTIONS)
+def _whole_identity_provider(s: "Settings") -> Iterator[str]:
+    if s.access == "oidc":
+        for key in _OIDC_KEYS:
+            if not getattr(s, key):
+                do = (
+                    f"set it with `pulumi config set --secret {key}`"
+                    if key == "oidc_client_secret"
+                    else "write what the identity provider's discovery document says"
+                    if key != "oidc_client_id"
+                    else "write the client's id as the provider shows it"
+                )
+                yield f"{key}: missing, and access: oidc needs it; {do}."
+        if s.oidc_email_domains and s.oidc_user_claim != "email":
+            yield (
+                f"oidc_email_domains: oidc_user_claim: {s.oidc_user_claim} tells no address; "
+                "write oidc_user_claim: email, or leave oidc_email_domains out."
+            )
+        return
+    for key in (*_OIDC_KEYS, *_OIDC_OPTIONS):
+        if getattr(s, key) != type(s).model_fields[key].default:
+            yield f"{key}: only for access: oidc; leave it out beside access: {s.access}."
+
+
+@_over("access", "internal", "egress")
+def _way_to_the_identity_provider(s: "Settings") -> Iterator[str]:
+    if s.access == "oidc" and s.internal and s.egress == "public":
+        yield (
+            "egress: an internal balancer has no way out to the identity provider with public; "
+            "write nat, or internal: false."
+        )
+
+
+@_over("access", "region")
+def _keys_of_the_balancers(s: "Settings") -> Iterator[str]:
+    if s.access == "oidc" and s.region.startswith("cn-"):
+        yield (
+            f"access: balancers of {s.region} don't publish what they sign with; write access: "
+            "basic."
+        )
+
+
+@_over("access", "default_permission", "admin_password_serial")
+def _users_to_decide_about(s: "Settings") -> Iterator[str]:
+    if s.access == "none":
+        for key in ("default_permission", "admin_password_serial"):
+            if getattr(s, key) != type(s).model_fields[key].default:
+                yield f"{key}: access: none has no users; leave it out, or write access: basic."
+
+
 @_over("tls", "domain", "hosted_zone", "certificate_arn", "region")
 def _certificate(s: "Settings") -> Iterator[str]:
     if s.tls in {"domain", "certificate"} and not s.domain:
@@ -241,11 +328,29 @@ def _artifacts_size(s: "Settings") -> Iterator[str]:
         yield from _size("artifacts", s.artifacts_cpu, s.artifacts_memory_mib, s.workers)
 
 
-@_over("tracking_tasks", "tracking_tasks_max", "tracking_cpu", "workers", "database_instance_class")
+@_over(
+    "tracking_tasks",
+    "tracking_tasks_max",
+    "tracking_cpu",
+    "workers",
+    "database_instance_class",
+    "access",
+    "artifacts",
+    "artifacts_tasks",
+    "artifacts_tasks_max",
+    "artifacts_cpu",
+)
 def _connections(s: "Settings") -> Iterator[str]:
     workers = s.workers or fargate.workers_for(s.tracking_cpu)
     most = max(s.tracking_tasks, s.tracking_tasks_max)
-    wanted = database.wanted_connections(most, workers)
+    if s.access == "none":
+        wanted = database.wanted_connections(most, workers)
+    else:
+        wanted = database.wanted_with_users("tracking", most, workers)
+        if s.artifacts == "separate":
+            each = s.workers or fargate.workers_for(s.artifacts_cpu)
+            artifacts = max(s.artifacts_tasks, s.artifacts_tasks_max)
+            wanted += database.wanted_with_users("artifacts", artifacts, each)
     held = database.usable_connections(s.database_instance_class)
     if wanted > held:
         larger = database.smallest_class_for(wanted, s.database_instance_class)

@@ -110,13 +110,30 @@ def _vpc_cidr(value: str) -> str:
 
 def _cidrs(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if _network(value).prefixlen == 0:
-            msg = (
-                f"{value} lets the whole internet read and write runs, as the server asks nobody "
-                "to sign in; write the ranges that your people and machines come from."
-            )
-            raise ValueError(msg)
+        _network(value)
     return values
+
+
+def _https_url(value: str) -> str:
+    if not value:
+        return value
+    right = "write an address such as https://login.example.com/authorize"
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme == "https" and parts.hostname and not parts.username
+    except ValueError:
+        valid = False
+    if not valid or not re.fullmatch(r"[!-~]+", value) or parts.query or parts.fragment:
+        msg = f"{shown(value)} is no https address without a query; {right}."
+        raise ValueError(msg)
+    return value
+
+
+def _oidc_scope(value: str) -> str:
+    if "openid" not in value.split() or not re.fullmatch(r"[!-~]+( [!-~]+)*", value):
+        msg = f"{value!r} is no list of scopes with openid; write such as openid email."
+        raise ValueError(msg)
+    return value
 
 
 def _bucket(value: str) -> str:
@@ -264,6 +281,13 @@ REVISION = matching(
 )
 TAG_VALUE = AfterValidator(_tag_value)
 TAGS = AfterValidator(_tags)
+OIDC_CLIENT_ID = matching(r"[!-~]{1,255}", "write the client's id as the provider shows it")
+OIDC_SCOPE = AfterValidator(_oidc_scope)
+HTTPS_URL = AfterValidator(_https_url)
+EMAIL_DOMAINS = each_matching(
+    r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}",
+    "write lowercase domains without an @, such as example.com",
+)
 VPC_CIDR = AfterValidator(_vpc_cidr)
 CIDRS = AfterValidator(_cidrs)
 BUCKET = AfterValidator(_bucket)

@@ -85,6 +85,33 @@ class Settings(BaseModel):
     tunnel: bool = False
     """Whether `trackstack tunnel` may lead to the balancer; it costs nothing while unused."""
 
+    access: Literal["none", "basic", "oidc"] = "none"
+    """Who may use the platform: whoever reaches it (`none`), users with a password (`basic`), or
+    besides them everybody whom an identity provider signs in (`oidc`)."""
+    default_permission: Literal["read", "edit", "manage", "none"] = "edit"
+    """What users may do with experiments and models of others: `read`, `edit` (log, but not
+    delete), `manage` or `none`."""
+    admin_password_serial: Annotated[int, shapes.between(0, 9999)] = 0
+    """Another number makes new passwords for the stack's own users, the admin and the client."""
+    oidc_issuer: Annotated[str, shapes.HTTPS_URL] = ""
+    """The identity provider's issuer, as its discovery document spells it."""
+    oidc_client_id: Annotated[str, shapes.OIDC_CLIENT_ID] = ""
+    """What the identity provider calls this platform."""
+    oidc_client_secret: Present = False
+    """The secret that belongs to `oidc_client_id`; a secret."""
+    oidc_authorization_endpoint: Annotated[str, shapes.HTTPS_URL] = ""
+    """Where the identity provider signs people in."""
+    oidc_token_endpoint: Annotated[str, shapes.HTTPS_URL] = ""
+    """Where the balancer gets tokens."""
+    oidc_user_info_endpoint: Annotated[str, shapes.HTTPS_URL] = ""
+    """Where the balancer asks who somebody is."""
+    oidc_scope: Annotated[str, shapes.OIDC_SCOPE] = "openid email"
+    """What the balancer asks the identity provider for."""
+    oidc_user_claim: Literal["email", "sub"] = "email"
+    """The claim that names the user; people may choose others, such as a nickname, themselves."""
+    oidc_email_domains: Annotated[tuple[str, ...], shapes.EMAIL_DOMAINS] = ()
+    """Domains whose people may enter. Default: everybody whom the identity provider signs in."""
+
     artifacts: Literal["separate", "together"] = "separate"
     """Whether artifacts have a service of their own or travel through the tracking service."""
     artifact_bucket: Annotated[str, shapes.BUCKET] = ""

@@ -33,21 +33,24 @@ def password_line(database: Database, password: str) -> str:
 
 def write_password_file(path: Path, line: str) -> None:
     """Replace the file in one step, readable for its owner only: libpq ignores any other."""
+    write_owner_only(path, line, what="password file")
+
+
+def write_owner_only(path: Path, text: str, what: str = "file") -> None:
+    """Replace a file in one step, readable for its owner only."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(line)
+                file.write(text)
             Path(temporary).replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
             raise
     except OSError as error:
-        raise Refusal(
-            f"The password file {path} can't be written: {error.strerror}.", FAILED
-        ) from error
+        raise Refusal(f"The {what} {path} can't be written: {error.strerror}.", FAILED) from error
 
 
 def rds_token_maker(database: Database, region: str) -> Callable[[], str]:

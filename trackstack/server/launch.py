@@ -10,10 +10,13 @@ import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from trackstack.core import server_environment as names
 from trackstack.server.parent_death import end_with_parent
 
 _UVICORN = ["-m", "uvicorn"]
 _OURS = ["-m", "trackstack.server.web"]
+_GATED = "trackstack.server.auth.app:create_app"
+"""MLflow's auth app with a gate before every route."""
 
 
 def main() -> None:
@@ -24,7 +27,11 @@ def main() -> None:
 
     if os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "").lower() not in {"1", "true"}:
         mlflow.server._exec_cmd = _become  # noqa: SLF001 - pinned version, held by a test
-    cli(["server"], prog_name="mlflow")
+    command = ["server"]
+    if os.environ.get(names.ACCESS):
+        command += ["--app-name", "basic-auth"]
+        mlflow.server._find_app = lambda _: _GATED  # noqa: SLF001 - the same
+    cli(command, prog_name="mlflow")
 
 
 def _become(command: list[str], *, extra_env: Mapping[str, str], **_: Any) -> NoReturn:

@@ -19,7 +19,9 @@ import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 
+from trackstack.core import access
 from trackstack.core import server_environment as names
+from trackstack.server.auth.users import Passwords, prepare_users
 from trackstack.server.environment import Database, Reader
 from trackstack.server.problem import FAILED, NOT_ALLOWED, UNKNOWN_SCHEMA, Refusal
 from trackstack.server.revisions import Revisions, installed_revisions
@@ -61,6 +63,8 @@ class _Settings:
     role_password: str | None
     """None: the role logs in with RDS tokens."""
     allowed_upgrade: str | None
+    passwords: Passwords | None
+    """None: the server asks nobody for a password."""
 
 
 def migrate() -> int:
@@ -71,6 +75,9 @@ def migrate() -> int:
         with closing(_connect_patiently(settings)) as connection, _alone(connection):
             _prepare_role(connection, settings)
             _prepare_schema(connection, settings, revisions)
+            if settings.passwords is not None:
+                with closing(_become_role(settings)) as own:
+                    prepare_users(own, settings.passwords, settings.allowed_upgrade, _say)
     except psycopg2.Error as error:
         raise Refusal(f"The database stopped the migration: {_line(error)}.", FAILED) from error
     return 0
@@ -88,6 +95,11 @@ def _read_environment() -> _Settings:
             f"{names.DATABASE_USER} and {names.MASTER_USER} are both {master_user!r}, but the"
             " server needs a role of its own"
         )
+    passwords = None
+    if reader.optional(names.ACCESS):
+        passwords = Passwords(
+            admin=reader.text(names.ADMIN_PASSWORD), client=reader.text(names.CLIENT_PASSWORD)
+        )
     reader.close("migrate")
     return _Settings(
         database=database,
@@ -95,6 +107,7 @@ def _read_environment() -> _Settings:
         master_password=master_password,
         role_password=role_password,
         allowed_upgrade=reader.optional(names.ALLOW_SCHEMA_UPGRADE),
+        passwords=passwords,
     )
 
 
@@ -248,7 +261,11 @@ def _current_revision(cursor: Any) -> str | None:
 
 def _holds_data(cursor: Any) -> bool:
     """Tell whether any table has more than what a server writes that was only started."""
-    of_nobody = {"experiments": "experiment_id <> 0", "workspaces": "name <> 'default'"}
+    of_nobody = {
+        "experiments": "experiment_id <> 0",
+        "workspaces": "name <> 'default'",
+        "users": f"username NOT IN ('{access.ADMIN_USER}', '{access.CLIENT_USER}')",
+    }
     cursor.execute(
         "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
         " AND tablename NOT LIKE 'alembic\\_%' ORDER BY tablename"
@@ -281,23 +298,24 @@ def _run_migrations(settings: _Settings, *, from_nothing: bool) -> None:
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
-    def become_role() -> Any:
-        connection = _connect(settings)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                sql.SQL("SET ROLE {}").format(sql.Identifier(settings.database.user)),
-            )
-        connection.autocommit = False
-        return connection
-
     # The driver by name: SQLAlchemy 2.1 takes postgresql:// for psycopg 3.
-    engine = create_engine("postgresql+psycopg2://", creator=become_role, poolclass=NullPool)
+    engine = create_engine(
+        "postgresql+psycopg2://", creator=lambda: _become_role(settings), poolclass=NullPool
+    )
     try:
         (_initialize_tables if from_nothing else _upgrade_db)(engine)
     except DBAPIError as error:
         raise Refusal(
             f"The migration failed and nothing of it was kept: {_line(error.orig)}."
         ) from error
+
+
+def _become_role(settings: _Settings) -> Any:
+    connection = _connect(settings)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(settings.database.user)))
+    connection.autocommit = False
+    return connection
 
 
 def _one(cursor: Any, statement: str, *values: object) -> Any:

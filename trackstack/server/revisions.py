@@ -26,10 +26,19 @@ class Revisions:
 
 def installed_revisions() -> Revisions:
     """Return the revisions of the MLflow that this interpreter would import."""
+    return revisions_in(_mlflow() / "store" / "db_migrations" / "versions")
+
+
+def auth_migrations() -> Path:
+    """Return the folder of the migrations of MLflow's tables of users and permissions."""
+    return _mlflow() / "server" / "auth" / "db" / "migrations"
+
+
+def _mlflow() -> Path:
     spec = find_spec("mlflow")
     if spec is None or spec.origin is None:
         raise Refusal("MLflow is not installed in this environment.")
-    return revisions_in(Path(spec.origin).parent / "store" / "db_migrations" / "versions")
+    return Path(spec.origin).parent
 
 
 def revisions_in(folder: Path) -> Revisions:

@@ -18,10 +18,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from trackstack.core import server_environment as names
+from trackstack.server.auth.configuration import auth_configuration
+from trackstack.server.auth.environment import Access, read_access
+from trackstack.server.auth.users import wait_for_users
 from trackstack.server.credentials import (
     Renewal,
     password_line,
     rds_token_maker,
+    write_owner_only,
     write_password_file,
 )
 from trackstack.server.environment import Database, Reader
@@ -35,11 +39,12 @@ _NOT_FOR_MLFLOW = (
     names.DATABASE_PASSWORD,
     names.MASTER_USER,
     names.MASTER_PASSWORD,
+    names.ADMIN_PASSWORD,
+    names.CLIENT_PASSWORD,
     "PGPASSWORD",  # libpq would prefer it to the file
 )
-_NOT_FOR_ARTIFACTS = (
-    "MLFLOW_BACKEND_STORE_URI",
-    "MLFLOW_REGISTRY_STORE_URI",
+_STORES = ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_REGISTRY_STORE_URI")
+_DATABASE = (
     names.PASSWORD_FILE,
     names.DATABASE_HOST,
     names.DATABASE_PORT,
@@ -52,20 +57,24 @@ _NOT_FOR_ARTIFACTS = (
 class _Settings:
     """What the environment asks of a server."""
 
+    artifacts_only: bool
     database: Database | None
-    """None: an artifacts-only server, which has nothing to do with the database."""
+    """None: an artifacts-only server that asks nobody, and has nothing to do with the database."""
     password: str | None
     """None: RDS tokens."""
     password_file: Path | None
     region: str
     graceful_seconds: int
     keep_alive_seconds: int
+    access: Access | None
+    """None: whoever gets here may do everything."""
 
 
 def serve() -> int:
     """Serve until told to stop; return the exit status."""
     settings = _read_environment()
     _start_credential(settings)
+    _prepare_access(settings)
     child = _Child(settings.graceful_seconds + _STOP_MARGIN_SECONDS)
     child.start(_child_environment(os.environ, settings))
     return child.wait()
@@ -77,9 +86,10 @@ def _read_environment() -> _Settings:
     reader.number("MLFLOW_PORT")
     reader.text("MLFLOW_ARTIFACTS_DESTINATION")
     artifacts_only = reader.flag("MLFLOW_ARTIFACTS_ONLY")
+    access = read_access(reader)
     database = password_file = password = None
     region = ""
-    if not artifacts_only:
+    if access or not artifacts_only:
         database = reader.database()
         password_file = Path(reader.text(names.PASSWORD_FILE))
         auth = reader.choice(names.DATABASE_AUTH, ("iam", "password"))
@@ -88,6 +98,8 @@ def _read_environment() -> _Settings:
         elif auth == "iam":
             region = reader.text("AWS_DEFAULT_REGION")
     settings = _Settings(
+        artifacts_only=artifacts_only,
+        access=access,
         database=database,
         password=password,
         password_file=password_file,
@@ -120,6 +132,21 @@ def _start_credential(settings: _Settings) -> None:
     Renewal(renew).start()
 
 
+def _prepare_access(settings: _Settings) -> None:
+    """Write what MLflow's auth app reads, and let it start only on tables that are there."""
+    if settings.access is None or settings.database is None or settings.password_file is None:
+        return
+    text = auth_configuration(settings.access, _store_uri(settings.database))
+    write_owner_only(_auth_file(settings.password_file), text)
+    if settings.artifacts_only:
+        # No migration runs beside it, and its auth app would make the tables itself: a race.
+        wait_for_users()
+
+
+def _auth_file(password_file: Path) -> Path:
+    return password_file.with_name("auth.ini")
+
+
 def _child_environment(environment: Mapping[str, str], settings: _Settings) -> dict[str, str]:
     """Return what MLflow gets: the given environment, our defaults, and no secret."""
     ours = {
@@ -143,8 +170,12 @@ def _child_environment(environment: Mapping[str, str], settings: _Settings) -> d
     ).strip()
     for name in _NOT_FOR_MLFLOW:
         ours.pop(name, None)
-    if settings.database is None:
-        for name in _NOT_FOR_ARTIFACTS:
+    if settings.access is not None and settings.password_file is not None:
+        ours["MLFLOW_AUTH_CONFIG_PATH"] = str(_auth_file(settings.password_file))
+        # A route that MLflow can't judge is refused; its default, but not to be left to that.
+        ours["MLFLOW_BASIC_AUTH_FAIL_CLOSED"] = "true"
+    if settings.artifacts_only or settings.database is None:
+        for name in _STORES if settings.database else (*_STORES, *_DATABASE):
             ours.pop(name, None)
         ours["MLFLOW_ARTIFACTS_ONLY"] = "true"
     else:

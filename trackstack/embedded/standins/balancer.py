@@ -13,7 +13,7 @@ from trackstack.embedded import answers
 from trackstack.embedded.errors import ProgramError
 from trackstack.embedded.record import Registered
 from trackstack.embedded.specs import HttpReady, ProcessSpec, Ready, TcpReady
-from trackstack.embedded.standins import bucket, task
+from trackstack.embedded.standins import bucket, identity, task
 from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known, need
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
@@ -57,6 +57,11 @@ class Balancer:
         if not listeners:
             return
         self._names(plan, listeners)
+        rules = plan.recording.of_type(RULE)
+        owners = [(one, "defaultActions") for one in listeners]
+        declared = identity.signs_in([*owners, *((rule, "actions") for rule in rules)])
+        if declared is not None:
+            identity.add(plan, declared, plan.recording.of_type(BALANCER)[0])
         storage = plan.paths.run("balancer")
         config = storage / "caddy.json"
         plan.certificate = storage / "pki" / "authorities" / "local" / "root.crt"
@@ -88,7 +93,7 @@ class Balancer:
     def _ready(self, plan: Plan, listener: Registered) -> Ready:
         """Ready when the platform answers through it, not only the proxy itself."""
         port = _port(plan.host, listener)
-        group = _target_group(plan, known(listener, "defaultActions", [{}])[0])
+        group = _target_group(plan, known(listener, "defaultActions", [{}])[-1])
         if group is None:
             return TcpReady(port)
         return HttpReady(
@@ -135,12 +140,16 @@ class Balancer:
             routes.append(
                 {
                     "match": [merged],
-                    "handle": [_action(plan, rule, actions, listeners)],
+                    "handle": _actions(plan, rule, actions, listeners),
                     "terminal": True,
                 }
             )
-        default = _action(plan, listener, need(listener, "defaultActions"), listeners)
-        routes.append({"handle": [default]})
+        default = _actions(plan, listener, need(listener, "defaultActions"), listeners)
+        routes.append({"handle": default})
+        if identity.signs_in(
+            [(listener, "defaultActions"), *((rule, "actions") for rule in rules)]
+        ):
+            routes.insert(0, identity.route(plan))
         idle = 60
         for balancer in plan.recording.of_type(BALANCER):
             if balancer.outputs["arn"] == known(listener, "loadBalancerArn"):
@@ -189,9 +198,14 @@ def _matcher(rule: Registered, condition: Mapping[str, Any]) -> dict[str, Any]:
     values = (condition.get("hostHeader") or {}).get("values")
     if values:
         return {"header_regexp": {"Host": {"pattern": "|".join(map(_pattern, values))}}}
+    header = condition.get("httpHeader") or {}
+    if header.get("values"):
+        pattern = "|".join(map(_pattern, header["values"]))
+        # A balancer compares values of headers without regard to case.
+        return {"header_regexp": {header["httpHeaderName"]: {"pattern": f"(?i)({pattern})"}}}
     raise ProgramError(
         f"{rule.type} {rule.name!r} has a condition on {', '.join(sorted(condition))}; path"
-        " patterns and host headers run here."
+        " patterns, host headers and other headers run here."
     )
 
 
@@ -201,14 +215,31 @@ def _pattern(glob: str) -> str:
     return f"^{text}$"
 
 
-def _action(
+def _actions(
     plan: Plan,
     owner: Registered,
     actions: list[Mapping[str, Any]],
     listeners: tuple[Registered, ...],
+) -> list[dict[str, Any]]:
+    """In their order: who asks is made sure of first, what comes of it is last."""
+    *before, last = sorted(actions, key=lambda action: int(action.get("order") or 0))
+    handlers = []
+    for action in before:
+        if action.get("type") != identity.ACTION:
+            raise ProgramError(
+                f"{owner.type} {owner.name!r} has an action of type {action.get('type')!r} before"
+                f" another one; only {identity.ACTION} runs here in such a place."
+            )
+        handlers.append(identity.handler(plan))
+    return [*handlers, _action(plan, owner, last, listeners)]
+
+
+def _action(
+    plan: Plan,
+    owner: Registered,
+    action: Mapping[str, Any],
+    listeners: tuple[Registered, ...],
 ) -> dict[str, Any]:
-    ordered = sorted(actions, key=lambda action: int(action.get("order") or 0))
-    action = ordered[-1]
     kind = action.get("type")
     if kind == "forward":
         return _forward(plan, owner, action)

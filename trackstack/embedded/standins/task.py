@@ -217,6 +217,8 @@ class _Task:
                 after=self._after(container),
                 ready=self._ready(container, task, one_shot=one_shot),
                 stop_seconds=float(container.get("stopTimeout") or 30),
+                # As long as ECS would wait: another service's migration may come first.
+                ready_seconds=float(known(self.service, "healthCheckGracePeriodSeconds", 120)),
             )
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trackstack.core import server_environment as names
-from trackstack.embedded.standins import bucket, database
+from trackstack.embedded.standins import bucket, database, identity
 from trackstack.embedded.standins.base import LOOPBACK, Plan
 
 
@@ -54,6 +54,8 @@ def environment(
     if declared.get(names.DATABASE_AUTH) == "iam":
         put("credentials of the database", names.DATABASE_AUTH, "password")
         secrets[names.DATABASE_PASSWORD] = database.ROLE_PASSWORD
+    if names.OIDC_KEYS_URL in declared:
+        put("keys of balancers", names.OIDC_KEYS_URL, identity.keys_url(plan.host))
     if task.uses_own_bucket:
         put("S3 endpoint", "MLFLOW_S3_ENDPOINT_URL", bucket.endpoint(plan))
         here["AWS_ENDPOINT_URL_S3"] = bucket.endpoint(plan)

@@ -1,0 +1,85 @@
+"""A platform's REST API with nothing but the standard library."""
+
+import base64
+import json
+import ssl
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trackstack.client.errors import ClientError
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user and the password; the password is in no representation."""
+
+    username: str
+    password: str = field(repr=False)
+
+    @staticmethod
+    def from_secret(text: str) -> "Login":
+        """Read what the stack keeps in Secrets Manager; ClientError when it is something else."""
+        try:
+            found = json.loads(text)
+            return Login(str(found["username"]), str(found["password"]))
+        except (ValueError, KeyError, TypeError):
+            raise ClientError("The secret holds no JSON with username and password.") from None
+
+    @property
+    def header(self) -> str:
+        """Value of the ``Authorization`` header."""
+        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+class Server:
+    """A tracking URI, and as whom it is asked."""
+
+    def __init__(
+        self, uri: str, certificate: str = "", login: Login | None = None, timeout: float = 10
+    ) -> None:
+        self.uri = uri.rstrip("/")
+        self._timeout = timeout
+        self._login = login
+        if not self.uri.startswith(("http://", "https://")):
+            raise ClientError(
+                f"The tracking URI {uri!r} is not an address of a server: it must begin with"
+                " http:// or https://."
+            )
+        self._context = ssl.create_default_context(cadata=certificate or None)
+
+    def call(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
+        """The answer's body.
+
+        Raises:
+            urllib.error.URLError, OSError: no answer, or one that is an error.
+        """
+        headers = {"Content-Type": kind} if kind else {}
+        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
+            self.uri + path, data=body, method=method, headers=headers
+        )
+        if self._login is not None:
+            # Not among the headers that follow a redirect to somebody else's server.
+            request.add_unredirected_header("Authorization", self._login.header)
+        with urllib.request.urlopen(  # noqa: S310 - the same
+            request, timeout=self._timeout, context=self._context
+        ) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The answer's JSON; errors as those of ``call``, and ValueError for another content."""
+        text = None if body is None else json.dumps(body).encode()
+        answer = self.call(method, path, text, "application/json")
+        found: dict[str, Any] = json.loads(answer) if answer else {}
+        return found
+
+
+def said(error: urllib.error.HTTPError) -> str:
+    """What the server gave as the reason."""
+    text = error.read(2000).decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)
