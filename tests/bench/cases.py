@@ -17,13 +17,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+import psutil
 import psycopg2
 import sqlalchemy
 import yaml
 
 from tests.bench import load
-from tests.bench.processes import MIB, Memory, Peaks, memory, settle, stock_server
+from tests.bench.processes import (
+    MIB,
+    Memory,
+    Peaks,
+    free_port,
+    memory,
+    settle,
+    stock_server,
+    wait_for,
+)
 from tests.live.stacks import ROOT, Stack, clean_environment, copy_of_the_program
+from trackstack.core import server_environment as names
 from trackstack.embedded.state import StackState
 
 KEY = "mlflow-platform:"
@@ -100,13 +111,13 @@ def _fill(uri: str, store: str, runs: int) -> str:
     client.call("runs/log-batch", {"run_id": run, "metrics": metrics, "params": params})
     client.close()
     engine = sqlalchemy.create_engine(store)
-    names = [uuid.uuid4().hex for _ in range(runs - 1)]
+    fresh = [uuid.uuid4().hex for _ in range(runs - 1)]
     with engine.begin() as connection:
         for name in ("runs", "metrics", "latest_metrics", "params", "tags"):
             table = sqlalchemy.Table(name, sqlalchemy.MetaData(), autoload_with=connection)
             chosen = sqlalchemy.select(table).where(table.c.run_uuid == run)
             rows = [dict(row) for row in connection.execute(chosen).mappings()]
-            copies = [{**row, "run_uuid": name} for name in names for row in rows]
+            copies = [{**row, "run_uuid": name} for name in fresh for row in rows]
             if copies:
                 connection.execute(table.insert(), copies)
     engine.dispose()
@@ -234,6 +245,70 @@ def artifact(options: Namespace, folder: Path) -> list[str]:
             if same == "NO":
                 raise AssertionError(f"{way}: {received} came back for {sent.hexdigest()}")
     return lines
+
+
+def metrics(options: Namespace, folder: Path) -> list[str]:
+    """What it costs that workers measure themselves: two servers of one database, by turns."""
+    with contextlib.ExitStack() as ended:
+        stack = ended.enter_context(our_stack(folder / "ours"))
+        told = psutil.Process(stack.pids()["tracking-1.serve"]).environ()
+        uris = {
+            name: ended.enter_context(_beside(folder / name, told | more))
+            for name, more in {
+                "measured": {names.METRICS_STACK: "mlflow-platform/bench"},
+                "not measured": {},
+            }.items()
+        }
+        client = load.Client(uris["measured"])
+        experiment = client.experiment("metrics")
+        runs = [client.run(experiment) for _ in range(load.CLIENTS)]
+        client.close()
+        rates: dict[str, list[float]] = {name: [] for name in uris}
+        for number in range(options.rounds * 2):
+            # Who is second in a round has a warmer database: they take turns.
+            for name in sorted(uris, reverse=bool(number % 2)):
+                found = load.hammer(uris[name], load.log_metric, runs, options.seconds)
+                rates[name] += found.rounds
+                say(f"round {number + 1}, {name}: {found.per_second:.0f} log_metric a second")
+    middle = {name: statistics.median(found) for name, found in rates.items()}
+    lines = ["| log_metric | req/s, median | of the rounds |", "| --- | --- | --- |"]
+    lines += [
+        f"| {name} | {middle[name]:.0f} | {', '.join(f'{rate:.0f}' for rate in found)} |"
+        for name, found in rates.items()
+    ]
+    return [
+        *lines,
+        "",
+        f"measured / not measured: {middle['measured'] / middle['not measured']:.3f}",
+    ]
+
+
+@contextlib.contextmanager
+def _beside(folder: Path, environment: dict[str, str]) -> Iterator[str]:
+    """One more server of a running stack's database; its URI."""
+    folder.mkdir()
+    port = free_port()
+    own = {"MLFLOW_PORT": str(port), names.PASSWORD_FILE: str(folder / "run" / "pgpass")}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [*_server_command(environment), "-m", "trackstack.server", "serve"],
+            cwd=folder,
+            env=environment | own,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        uri = f"http://127.0.0.1:{port}"
+        wait_for(uri, server, folder / "log")
+        yield uri
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def _server_command(environment: dict[str, str]) -> list[str]:
+    """The Python of the server's environment, which stands first on its PATH."""
+    return [str(Path(environment["PATH"].partition(":")[0]) / "python")]
 
 
 class _Logging:
@@ -376,7 +451,12 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-CASES = {"throughput": throughput, "artifact": artifact, "starting": starting}
+CASES = {
+    "throughput": throughput,
+    "artifact": artifact,
+    "starting": starting,
+    "metrics": metrics,
+}
 
 
 def run(name: str, options: Namespace) -> list[str]:

@@ -135,7 +135,7 @@ def stock_server(folder: Path, store: str = "") -> Iterator[tuple[str, int]]:
         )
         uri = f"http://127.0.0.1:{port}"
         try:
-            _wait_for(uri, server, folder / "server.log")
+            wait_for(uri, server, folder / "server.log")
             yield uri, server.pid
         finally:
             whole = tree(server.pid)
@@ -147,7 +147,7 @@ def stock_server(folder: Path, store: str = "") -> Iterator[tuple[str, int]]:
             server.wait()
 
 
-def _wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
+def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 300  # 20 s alone, minutes on a busy machine
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -1,4 +1,4 @@
-"""Uvicorn, but none of its processes outlives its parent.
+"""Uvicorn, but none of its processes outlives its parent, and its workers can be measured.
 
 Run as ``python -m trackstack.server.web <uvicorn's arguments>``. Uvicorn spawns its workers; a
 spawned process imports the main module of its parent, so this module runs in each of them, and a
@@ -7,10 +7,15 @@ worker of a killed server doesn't go on accepting requests on the inherited sock
 
 import os
 
+from trackstack.core.server_environment import METRICS_STACK
 from trackstack.server.parent_death import end_with_parent
 
 if __name__ in {"__main__", "__mp_main__"}:
     end_with_parent(os.getppid())
+    if os.environ.get(METRICS_STACK):
+        from trackstack.server.metrics import measure_workers
+
+        measure_workers(os.environ[METRICS_STACK])
 
 if __name__ == "__main__":
     from uvicorn.main import main
