@@ -13,12 +13,14 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws import cloudwatch, ecs, iam
 
+from components._schedule import every_night
 from components._services import Cluster
 from components._task_roles import Roles
 from components._ways import HTTPS_PORT, Ways, open_ways
 from trackstack.core import fargate, policies, scaling
 from trackstack.core.containers import (
     ARTIFACTS,
+    COLLECT,
     MIGRATE,
     SERVE,
     TRACKING,
@@ -26,11 +28,15 @@ from trackstack.core.containers import (
     DatabaseFacts,
     OidcFacts,
     ServerFacts,
+    collection_definitions,
     container_definitions,
     volumes,
 )
 from trackstack.core.server_metrics import stack_value
 from trackstack.core.timeouts import timeouts_for
+
+COLLECTION_SIZE = (256, 1024)
+"""CPU and memory of the nightly task: one process of MLflow's, which mostly waits for S3."""
 
 
 class PlacementArgs(TypedDict):
@@ -169,6 +175,8 @@ class TrackingServerArgs(TypedDict):
     """Minutes that it travels. Default: 10."""
     allow_schema_upgrade: NotRequired[str]
     """Revision that a database with runs may be migrated to. Default: none."""
+    deleted_runs_days: NotRequired[int]
+    """Days after which a nightly task removes deleted runs for good. Default, or 0: never."""
     log_retention_days: NotRequired[int]
     """Days that the log is kept. Default: 30."""
     spot: NotRequired[bool]
@@ -215,6 +223,9 @@ class TrackingServer(pulumi.ComponentResource):
             role: self._service(name, role, size=size, args=args, ways=ways[role])
             for role, size in sizes.items()
         }
+        days = args.get("deleted_runs_days", 0)
+        if days:
+            self._collect(name, args, days, ways[TRACKING])
 
         self.cluster_name = self._cluster.cluster.name
         self.service_names = Output.all(**{role: s.name for role, s in services.items()})
@@ -282,6 +293,8 @@ class TrackingServer(pulumi.ComponentResource):
         self, name: str, role: str, *, size: ServiceSizeArgs, args: TrackingServerArgs, ways: Ways
     ) -> ecs.Service:
         task_role, grants = self._task_role(name, role, args)
+        if role == TRACKING:
+            self._tracking_role = task_role
         execution_role, start = self._execution_role(name, role, args)
         # Beside an artifacts service, tracking carries no more than a download in the browser, and
         # the 20 GiB that are free of charge do for one.
@@ -330,6 +343,39 @@ class TrackingServer(pulumi.ComponentResource):
                 else None,
             )
         return service
+
+    def _collect(self, name: str, args: TrackingServerArgs, days: int, ways: Ways) -> None:
+        """The nightly task: tracking's role and ways, for it does what tracking may do."""
+        at = args["artifacts_at"]
+        starter, start = self._roles.starter(
+            f"{name}-{COLLECT}-start",
+            "Starts the task that removes MLflow's deleted runs",
+            image=args["image"],
+            log_arn=self._cluster.log.arn,
+            secrets=[at["credentials_secret_arn"]] if "credentials_secret_arn" in at else [],
+            kms_key_arn=args.get("kms_key_arn", ""),
+        )
+        task = self._cluster.definition(
+            f"{name}-{COLLECT}",
+            COLLECT,
+            size=COLLECTION_SIZE,
+            roles=(self._tracking_role.arn, starter.arn),
+            disk_gib=None,
+            volumes=volumes(COLLECT),
+            containers=self._facts(TRACKING, args["tracking"], args).apply(
+                lambda facts: collection_definitions(facts, days)
+            ),
+        )
+        every_night(
+            self,
+            f"{name}-{COLLECT}",
+            self._roles,
+            cluster=self._cluster,
+            task=task,
+            roles=[self._tracking_role, starter],
+            group_id=ways.group_id,
+            after=[start, *ways.rules],
+        )
 
     def _facts(
         self, role: str, size: ServiceSizeArgs, args: TrackingServerArgs

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pulumi
 import pulumi_aws
 from pulumi import Input, InvokeOptions, Output, ResourceOptions
-from pulumi_aws import ec2, route53
+from pulumi_aws import ec2, ecr, route53
 
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
 from components.backend_store import BackendStore
@@ -15,6 +15,8 @@ from components.client_access import ClientAccess, ClientAccessArgs
 from components.credentials import Credentials
 from components.encryption_key import EncryptionKey
 from components.front_door import FrontDoor, FrontDoorArgs, SignInArgs
+from components.front_door import FrontDoor, FrontDoorArgs
+from components.image_repository import ImageRepository
 from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
 from components.observability import Observability, ObservabilityArgs
@@ -26,6 +28,7 @@ from components.tracking_server import (
 )
 from components.tunnel import Tunnel, TunnelArgs
 from components.web_firewall import WebFirewall
+from infra import image
 from trackstack.core.containers import ARTIFACTS, TRACKING
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.core.settings import Settings
@@ -47,7 +50,7 @@ class Platform:
         self._settings = settings
         provider = _provider(settings)
         self._look_up = InvokeOptions(provider=provider)
-        opts = ResourceOptions(providers=[provider])
+        opts = self._opts = ResourceOptions(providers=[provider])
 
         self._account_id = pulumi_aws.get_caller_identity_output(opts=self._look_up).account_id
         self.kms_key_arn: Input[str] = ""
@@ -250,6 +253,29 @@ class Platform:
             return str(vpc.cidr_block)
         return self._settings.vpc_cidr
 
+    def _image(self) -> Input[str]:
+        """The image that was given, or the one that the stack builds."""
+        s = self._settings
+        if s.image:
+            return s.image
+        login = ecr.get_authorization_token_output(opts=self._look_up)
+        repository = ImageRepository(
+            f"{NAME}-server-image",
+            {
+                "context": image.CONTEXT,
+                "content": image.content(s.architecture),
+                "login": {
+                    "user_name": login.user_name,
+                    "password": Output.secret(login.password),
+                },
+                "architecture": s.architecture,
+                "kms_key_arn": self.kms_key_arn,
+                "expendable": s.expendable,
+            },
+            self._opts,
+        )
+        return repository.image
+
     def _tracking_server(self) -> TrackingServerArgs:
         s = self._settings
         artifacts_at: ArtifactsAtArgs = {
@@ -264,7 +290,7 @@ class Platform:
         else:
             artifacts_at["bucket_arn"] = self.artifacts.bucket_arn
         args: TrackingServerArgs = {
-            "image": s.image,
+            "image": self._image(),
             "placement": {
                 "region": s.region,
                 "account_id": self._account_id,
@@ -300,6 +326,7 @@ class Platform:
             "largest_artifact_minutes": s.largest_artifact_minutes,
             "allow_schema_upgrade": s.allow_schema_upgrade,
             "log_retention_days": s.log_retention_days,
+            "deleted_runs_days": s.deleted_runs_days,
             "spot": s.spot,
             "allow_exec": s.allow_exec,
             "wait_for_steady_state": s.wait_for_steady_state,

@@ -361,3 +361,61 @@ def test_tracking_prints_metrics_of_its_stack_and_artifacts_none() -> None:
 
     assert told("tracking")["TRACKSTACK_METRICS_STACK"] == "mlflow-platform/test"
     assert "TRACKSTACK_METRICS_STACK" not in told("artifacts")
+
+
+NIGHTLY = {"deleted_runs_days": 30}
+
+
+def test_deleted_runs_stay_unless_somebody_says_for_how_long() -> None:
+    assert server().all(":Schedule") == []
+    assert [t.name for t in server().all(":TaskDefinition")] == [
+        t.name for t in server(deleted_runs_days=0).all(":TaskDefinition")
+    ]
+
+
+def test_every_night_one_small_task_removes_what_was_deleted() -> None:
+    declared = server(**NIGHTLY)
+    schedule, task = declared.one(":Schedule"), declared.one(":TaskDefinition", "mlflow-collect")
+    target = schedule.inputs["target"]
+    assert schedule.inputs["scheduleExpression"] == "cron(30 2 * * ? *)"
+    assert target["arn"] == declared.one(":Cluster").outputs["arn"]
+    assert target["ecsParameters"]["taskDefinitionArn"] == task.outputs["arn"]
+    assert "ephemeralStorage" not in task.inputs
+    (container,) = declared.containers("mlflow-collect").values()
+    assert container["command"] == ["python", "-m", "trackstack.server", "collect"]
+    told = {entry["name"]: entry["value"] for entry in container["environment"]}
+    assert told["TRACKSTACK_DELETED_RUNS_DAYS"] == "30"
+    assert told["MLFLOW_ARTIFACTS_DESTINATION"] == "s3://runs/runs"
+    assert told["PGSSLMODE"] == "verify-full"
+    assert container["secrets"] == []
+    assert container["readonlyRootFilesystem"] is True
+    assert {m["sourceVolume"] for m in container["mountPoints"]} == {
+        volume["name"] for volume in task.inputs["volumes"]
+    }
+
+
+def test_the_nightly_task_may_do_what_tracking_may_and_reads_no_master_password() -> None:
+    declared = server(**NIGHTLY)
+    task = declared.one(":TaskDefinition", "mlflow-collect")
+    tracking = declared.one(":TaskDefinition", "mlflow-tracking")
+    assert task.inputs["taskRoleArn"] == tracking.inputs["taskRoleArn"]
+    network = declared.one(":Schedule").inputs["target"]["ecsParameters"]["networkConfiguration"]
+    (service,) = [s for s in declared.all(":Service") if s.name == "mlflow-tracking"]
+    assert network["securityGroups"] == service.inputs["networkConfiguration"]["securityGroups"]
+    assert "secretsmanager:GetSecretValue" not in grants(declared, "mlflow-collect-start")
+
+
+def test_a_schedule_starts_its_own_task_with_its_own_roles_and_nothing_else() -> None:
+    declared = server(**NIGHTLY)
+    task = declared.one(":TaskDefinition", "mlflow-collect")
+    run, give = declared.policy(declared.one(":RolePolicy", "mlflow-collect-nightly"))
+    assert (run["Action"], run["Resource"]) == ("ecs:RunTask", task.outputs["arn"])
+    cluster = declared.one(":Cluster").outputs["arn"]
+    assert run["Condition"] == {"ArnEquals": {"ecs:cluster": cluster}}
+    roles = {task.inputs["taskRoleArn"], task.inputs["executionRoleArn"]}
+    assert (give["Action"], set(give["Resource"])) == ("iam:PassRole", roles)
+    assert give["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    trust = declared.one("iam/role:Role", "mlflow-collect-nightly").inputs["assumeRolePolicy"]
+    (statement,) = json.loads(trust)["Statement"]
+    assert statement["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"]["aws:SourceAccount"] == "123456789012"

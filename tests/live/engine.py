@@ -27,6 +27,7 @@ NEEDED = (
     "pulumi",
     "pulumi-language-python",
     "pulumi-resource-aws",
+    "pulumi-resource-docker-build",
     "pulumi-resource-random",
     "pulumi-resource-tls",
 )

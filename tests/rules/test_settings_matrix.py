@@ -135,6 +135,7 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
     "allow_exec": ({"allow_exec": True}, set()),
     "wait_for_steady_state": ({"wait_for_steady_state": False}, set()),
     "container_insights": ({"container_insights": True}, set()),
+    "deleted_runs_days": ({"deleted_runs_days": 30}, set()),
     "log_retention_days": ({"log_retention_days": 90}, set()),
     "alarms": ({"alarms": True}, set()),
     "alarm_emails": ({"alarms": True, "alarm_emails": ["ml@example.com"]}, set()),

@@ -53,7 +53,8 @@ def test_paths_and_port_are_the_ones_that_tasks_use() -> None:
     assert environment["MLFLOW_PORT"] == str(names.CONTAINER_PORT)
     assert _values("WORKDIR") == [names.WORK_PATH]
     assert json.loads(_values("VOLUME")[0]) == [names.WORK_PATH, names.RUN_PATH]
-    assert _values("ADD")[0].split()[-1] == names.DATABASE_CA_PATH
+    (authorities,) = [line for line in _values("COPY") if "rds" in line]
+    assert authorities.split()[-1] == names.DATABASE_CA_PATH
     assert _values("EXPOSE") == [str(names.CONTAINER_PORT)]
     made = " ".join(_values("RUN"))
     for path in (names.WORK_PATH, names.RUN_PATH):
@@ -90,7 +91,11 @@ def test_nothing_of_the_checkout_but_the_server_is_copied() -> None:
 
 def test_no_secret_is_built_in() -> None:
     assert not [name for name in _environment() if re.search("PASSWORD|SECRET|TOKEN|KEY", name)]
-    assert _values("ARG") == ["BASE=python:3.11-slim-bookworm"]
+    assert _values("ARG") == ["PYTHON=3.11-slim-bookworm"]
+
+
+def test_nobody_gains_rights_in_the_image() -> None:
+    assert "find / -xdev -perm /6000 -type f -exec chmod a-s {} +" in _values("RUN")
 
 
 def test_every_locked_library_has_hashes_and_mlflow_is_the_pinned_one() -> None:

@@ -332,6 +332,45 @@ def start_tasks(log_group: str, secrets: Iterable[str], repository: str, key: st
     return _document(*statements)
 
 
+def assumed_by_schedules(partition: str, region: str, account_id: str) -> str:
+    """Trust policy: schedules of this account's default group in this region."""
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "scheduler.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {
+                    "aws:SourceAccount": account_id,
+                    "aws:SourceArn": (
+                        f"arn:{partition}:scheduler:{region}:{account_id}:schedule-group/default"
+                    ),
+                }
+            },
+        }
+    )
+
+
+def run_a_task(task_definition: str, cluster: str, roles: Iterable[str]) -> str:
+    """Schedule policy: start this one task in this cluster, with these roles."""
+    return _document(
+        {
+            "Sid": "RunTheTask",
+            "Effect": "Allow",
+            "Action": "ecs:RunTask",
+            "Resource": task_definition,
+            "Condition": {"ArnEquals": {"ecs:cluster": cluster}},
+        },
+        {
+            "Sid": "GiveItsRoles",
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": sorted(roles),
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        },
+    )
+
+
 def answer_a_shell() -> str:
     """Task policy for ECS Exec: the agent in the container talks to Session Manager.
 

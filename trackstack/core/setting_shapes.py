@@ -13,8 +13,6 @@ from pydantic import AfterValidator
 
 from trackstack.core import ci, database, subnets
 
-ANY_IMAGE = "example.invalid/trackstack@sha256:" + "0" * 64
-"""Stands for an image that is missing, so that the other settings can be checked."""
 IMAGE_RIGHT = "write the image by digest: registry/repository@sha256:<64 hexadecimal digits>"
 RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -220,10 +218,7 @@ def _retention(value: int) -> int:
 
 
 def _image(value: str) -> str:
-    if not value:
-        msg = f"missing; {IMAGE_RIGHT}."
-        raise ValueError(msg)
-    if not re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", value):
+    if value and not re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", value):
         msg = f"{value!r} may change under a running stack; {IMAGE_RIGHT}."
         raise ValueError(msg)
     return value

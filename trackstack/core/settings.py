@@ -149,8 +149,9 @@ class Settings(BaseModel):
     ] = 7
     """Days that the database can be restored to any point of."""
 
-    image: Annotated[str, shapes.IMAGE]
-    """The server's image, by digest: registry/repository@sha256:..."""
+    image: Annotated[str, shapes.IMAGE] = ""
+    """The server's image, by digest: registry/repository@sha256:... Default: the stack builds it,
+    with the Docker of who deploys, into a repository of its own."""
     architecture: Literal["arm64", "x86_64"] = "arm64"
     """Processor that the image was built for."""
     tracking_tasks: Annotated[int, shapes.between(1, 50)] = 1
@@ -174,6 +175,8 @@ class Settings(BaseModel):
     allow_schema_upgrade: Annotated[str, shapes.REVISION] = ""
     """Alembic revision that the next deployment may migrate a database with runs in it to.
     Default: such a database is left as it is."""
+    deleted_runs_days: Annotated[int, shapes.between(0, 3650)] = 0
+    """Days after which deleted runs and their artifacts are removed for good. Default, 0: never."""
     log_retention_days: Annotated[int, shapes.RETENTION] = 30
     """Days that CloudWatch keeps the log."""
     spot: bool = False
@@ -235,15 +238,13 @@ class Settings(BaseModel):
         told = {key: sentence for key, sentence in wrong if key in cls.model_fields}
         while True:
             try:
-                settings = cls.model_validate({"image": shapes.ANY_IMAGE, **values})
+                settings = cls.model_validate(values)
                 break
             except ValidationError as errors:
                 for found in errors.errors(include_url=False):
                     key = str(found["loc"][0])
                     values.pop(key, None)
                     told.setdefault(key, f"{key}: {_said(found)}")
-        if "image" not in values:
-            told.setdefault("image", f"image: missing; {shapes.IMAGE_RIGHT}.")
         sentences = [*stack_name_sentences(stack), *unknown, *told.values()]
         for rule in RULES:
             if told.keys().isdisjoint(rule.keys):

@@ -10,7 +10,7 @@ from typing import Any
 
 from trackstack.embedded.errors import ProgramError
 from trackstack.embedded.monitor import Answer
-from trackstack.embedded.record import Registered
+from trackstack.embedded.record import Registered, Secret
 
 ACCOUNT = "000000000000"
 """The account of everything that is declared here; no real one has this number."""
@@ -65,6 +65,7 @@ _ARN = {
     "aws:lb/listener:Listener": (
         "arn:aws:elasticloadbalancing:{region}:{account}:listener/app/{name}/{hex16}"
     ),
+    "aws:ecr/repository:Repository": "arn:aws:ecr:{region}:{account}:repository/{name}",
     "aws:acm/certificate:Certificate": "arn:aws:acm:{region}:{account}:certificate/{uuid}",
 }
 _ID_IS_ARN = (
@@ -136,6 +137,8 @@ def generic(registered: Registered, region: str) -> Answer:
         outputs |= {"arn": arn, "region": registered.inputs.get("region", region)}
         if key:
             outputs[key] = name
+    if kind == "aws:ecr/repository:Repository":
+        outputs |= {"registryId": ACCOUNT, "repositoryUrl": f"{registry(ACCOUNT, region)}/{name}"}
     return Answer(ident, outputs)
 
 
@@ -159,6 +162,24 @@ def _zone(args: Mapping[str, Any], _: str) -> Mapping[str, Any]:
         "arn": f"arn:aws:route53:::hostedzone/{zone}",
         "nameServers": [f"ns-{n}.awsdns-00.example" for n in range(4)],
     }
+
+
+def _registry_login(args: Mapping[str, Any], region: str) -> Mapping[str, Any]:
+    account = str(args.get("registryId") or ACCOUNT)
+    # Nobody logs in here: no registry is behind it.
+    return {
+        "id": region,
+        "userName": "AWS",
+        "password": Secret("none"),
+        "authorizationToken": Secret("none"),
+        "proxyEndpoint": f"https://{registry(account, region)}",
+        "expiresAt": "2100-01-01T00:00:00Z",
+    }
+
+
+def registry(account: str, region: str) -> str:
+    """Host of an account's private image registry."""
+    return f"{account}.dkr.ecr.{region}.amazonaws.com"
 
 
 def _vpc(args: Mapping[str, Any], region: str) -> Mapping[str, Any]:
@@ -193,6 +214,7 @@ _LOOK_UPS: dict[str, LookUp] = {
         "dnsSuffix": "amazonaws.com",
         "reverseDnsPrefix": "com.amazonaws",
     },
+    "aws:ecr/getAuthorizationToken:getAuthorizationToken": _registry_login,
     "aws:route53/getZone:getZone": _zone,
     "aws:ec2/getVpc:getVpc": _vpc,
     "aws:ec2/getSubnet:getSubnet": _subnet,

@@ -5,7 +5,7 @@ import sys
 from trackstack.core.log_lines import MIGRATION_STOPPED
 from trackstack.server.problem import MISUSED, Refusal
 
-_VERBS = ("migrate", "serve", "healthy")
+_VERBS = ("migrate", "serve", "collect", "healthy")
 
 
 def main(arguments: list[str]) -> int:
@@ -27,6 +27,10 @@ def main(arguments: list[str]) -> int:
             from trackstack.server.serve import serve  # noqa: PLC0415
 
             return serve()
+        if arguments[0] == "collect":
+            from trackstack.server.collect import collect  # noqa: PLC0415
+
+            return collect()
         from trackstack.server.health import healthy  # noqa: PLC0415
 
         return healthy()

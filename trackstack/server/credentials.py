@@ -135,3 +135,29 @@ class Renewal:
 
 def _escaped(field: str) -> str:
     return field.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def keep_logged_in(database: Database, file: Path, password: str | None, region: str) -> None:
+    """Write the file that libpq reads, and go on renewing it where tokens take a password's place.
+
+    Args:
+        database: where, and as who.
+        file: the password file.
+        password: the password. None: RDS tokens.
+        region: the region that tokens are made for.
+    """
+    if password is not None:
+        write_password_file(file, password_line(database, password))
+        return
+    try:
+        make_token = rds_token_maker(database, region)
+
+        def renew() -> None:
+            write_password_file(file, password_line(database, make_token()))
+
+        renew()
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal(f"No database token can be made: {str(error).rstrip('.')}.") from error
+    Renewal(renew).start()

@@ -21,13 +21,7 @@ from trackstack.core import server_environment as names
 from trackstack.server.auth.configuration import auth_configuration
 from trackstack.server.auth.environment import Access, read_access
 from trackstack.server.auth.users import wait_for_users
-from trackstack.server.credentials import (
-    Renewal,
-    password_line,
-    rds_token_maker,
-    write_owner_only,
-    write_password_file,
-)
+from trackstack.server.credentials import keep_logged_in, write_owner_only
 from trackstack.server.environment import Database, Reader
 from trackstack.server.problem import FAILED, Refusal
 
@@ -115,28 +109,14 @@ def _start_credential(settings: _Settings) -> None:
     database, file = settings.database, settings.password_file
     if database is None or file is None:
         return
-    if settings.password is not None:
-        write_password_file(file, password_line(database, settings.password))
-        return
-    try:
-        make_token = rds_token_maker(database, settings.region)
-
-        def renew() -> None:
-            write_password_file(file, password_line(database, make_token()))
-
-        renew()
-    except Refusal:
-        raise
-    except Exception as error:
-        raise Refusal(f"No database token can be made: {str(error).rstrip('.')}.") from error
-    Renewal(renew).start()
+    keep_logged_in(database, file, settings.password, settings.region)
 
 
 def _prepare_access(settings: _Settings) -> None:
     """Write what MLflow's auth app reads, and let it start only on tables that are there."""
     if settings.access is None or settings.database is None or settings.password_file is None:
         return
-    text = auth_configuration(settings.access, _store_uri(settings.database))
+    text = auth_configuration(settings.access, store_uri(settings.database))
     write_owner_only(_auth_file(settings.password_file), text)
     if settings.artifacts_only:
         # No migration runs beside it, and its auth app would make the tables itself: a race.
@@ -180,12 +160,12 @@ def _child_environment(environment: Mapping[str, str], settings: _Settings) -> d
         ours["MLFLOW_ARTIFACTS_ONLY"] = "true"
     else:
         ours.pop("MLFLOW_ARTIFACTS_ONLY", None)  # "false" would be one more way to say it
-        ours["MLFLOW_BACKEND_STORE_URI"] = _store_uri(settings.database)
+        ours["MLFLOW_BACKEND_STORE_URI"] = store_uri(settings.database)
     return ours
 
 
-def _store_uri(database: Database) -> str:
-    """Return the store's address; no password, and the driver by name.
+def store_uri(database: Database) -> str:
+    """The store's address; no password, and the driver by name.
 
     SQLAlchemy 2.1 takes a bare ``postgresql://`` for psycopg 3.
     """

@@ -1,5 +1,7 @@
-"""Types that answer with the right shape and run nothing: certificates, zones, log groups."""
+"""Types that answer with the right shape and run nothing: certificates, zones, logs, images."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +14,13 @@ VALIDATION = "aws:acm/certificateValidation:CertificateValidation"
 RECORD = "aws:route53/record:Record"
 ZONE = "aws:route53/zone:Zone"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
+IMAGE = "docker-build:index:Image"
 
 
 class Shapes:
     """Answers without a process behind them."""
 
-    types = (CERTIFICATE, VALIDATION, RECORD, ZONE, LOG_GROUP)
+    types = (CERTIFICATE, VALIDATION, RECORD, ZONE, LOG_GROUP, IMAGE)
 
     def answer(self, registered: Registered, host: Host) -> Mapping[str, Any]:
         """What a program reads of these types."""
@@ -37,6 +40,12 @@ class Shapes:
                     }
                 ],
             }
+        if registered.type == IMAGE:
+            # Built nowhere: processes here run in an environment made from the image's lock.
+            tags = known(registered, "tags", [])
+            made = json.dumps([registered.urn, tags, known(registered, "platforms", [])])
+            digest = f"sha256:{hashlib.sha256(made.encode()).hexdigest()}"
+            return {"digest": digest, "ref": f"{tags[0]}@{digest}" if tags else digest}
         if registered.type == RECORD:
             return {"fqdn": str(known(registered, "name", ""))}
         if registered.type == ZONE:
