@@ -65,7 +65,9 @@ class ImageRepository(pulumi.ComponentResource):
             f"{name}-images",
             image_tag_mutability="IMMUTABLE",
             image_scanning_configuration={"scan_on_push": True},
-            encryption_configurations=[{"encryption_type": "KMS", "kms_key": key}],
+            encryption_configurations=[
+                {"encryption_type": "KMS", **({"kms_key": key} if key is not None else {})}
+            ],
             force_delete=args.get("expendable", False),
             # It would be replaced, and with it every image that runs.
             opts=ResourceOptions(parent=self, ignore_changes=["encryptionConfigurations"]),
