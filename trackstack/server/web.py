@@ -7,15 +7,15 @@ worker of a killed server doesn't go on accepting requests on the inherited sock
 
 import os
 
-from trackstack.core.server_environment import METRICS_STACK
+from trackstack.core import server_environment as names
 from trackstack.server.parent_death import end_with_parent
 
 if __name__ in {"__main__", "__mp_main__"}:
     end_with_parent(os.getppid())
-    if os.environ.get(METRICS_STACK):
+    if os.environ.get(names.METRICS_STACK):
         from trackstack.server.metrics import measure_workers
 
-        measure_workers(os.environ[METRICS_STACK])
+        measure_workers(os.environ[names.METRICS_STACK])
 
 if __name__ == "__main__":
     from uvicorn.main import main
