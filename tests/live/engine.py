@@ -218,6 +218,10 @@ def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
             # And its create_service doesn't know capacity providers, so a service on Spot is read
             # back as one that isn't, which an older AWS provider wants to replace.
             engine.set("spot", False)
+            # Its application-autoscaling answers "list_tags_for_resource … not been implemented"
+            # by 500, which the provider tries again for a quarter of an hour.
+            engine.set("tracking_tasks_max", 0)
+            engine.set("artifacts_tasks_max", 0)
             yield engine
         finally:
             _end_those_that_speak_to(endpoint)
