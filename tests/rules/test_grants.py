@@ -27,6 +27,7 @@ MINIO = {
 }
 VARIANTS: dict[str, dict[str, str]] = {
     "somebody else's bucket": MINIO,
+    "a task every night": {"tls": "plaintext", "image": "", "deleted_runs_days": "30"},
     "jobs of GitLab": {
         "tls": "plaintext",
         "gitlab_projects": '["group/project:ref_type:branch:ref:main"]',
