@@ -15,7 +15,6 @@ from components.client_access import ClientAccess, ClientAccessArgs
 from components.credentials import Credentials
 from components.encryption_key import EncryptionKey
 from components.front_door import FrontDoor, FrontDoorArgs, SignInArgs
-from components.front_door import FrontDoor, FrontDoorArgs
 from components.image_repository import ImageRepository
 from components.log_bucket import LogBucket
 from components.network import Network, NetworkArgs
