@@ -116,6 +116,7 @@ class Platform:
                 },
                 opts,
             )
+        self._image = self._given_or_built()
         self.server = TrackingServer(f"{NAME}-server", self._tracking_server(), opts)
         self.tunnel: Output[dict[str, str]] = Output.from_input({})
         if settings.tunnel:
@@ -238,7 +239,7 @@ class Platform:
             "assign_public_ip": self.network.assign_public_ip,
             "cluster_name": self.server.cluster_name,
             "log_group_name": self.server.log_group_name,
-            "image": s.image,
+            "image": self._image,
             "architecture": s.architecture,
             "balancer_name": self.door.dns_name,
             "balancer_group_id": self.door.security_group_id,
@@ -252,7 +253,7 @@ class Platform:
             return str(vpc.cidr_block)
         return self._settings.vpc_cidr
 
-    def _image(self) -> Input[str]:
+    def _given_or_built(self) -> Input[str]:
         """The image that was given, or the one that the stack builds."""
         s = self._settings
         if s.image:
@@ -289,7 +290,7 @@ class Platform:
         else:
             artifacts_at["bucket_arn"] = self.artifacts.bucket_arn
         args: TrackingServerArgs = {
-            "image": self._image(),
+            "image": self._image,
             "placement": {
                 "region": s.region,
                 "account_id": self._account_id,
