@@ -1,6 +1,7 @@
 """An estimate as a picture: one SVG file that needs nothing from anywhere."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ from pygal.style import Style
 from trackstack.core import prices
 from trackstack.core.cost import GROUPS, Estimate
 from trackstack.embedded.errors import UsageError
+
+# pygal's finder of map plugins speaks an import protocol that Python has left: every import of the
+# process that finds nothing would warn about it.
+sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, pygal.PluginImportFixer)]
 
 _STYLE = Style(
     background="#ffffff",
