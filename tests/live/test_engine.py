@@ -41,6 +41,14 @@ ROLES = {
 MOTO_FORGETS = frozenset(
     {"availabilityZoneRebalancing", "enableEcsManagedTags", "healthCheckGracePeriodSeconds"}
 )
+# Its database knows nothing of Performance Insights: likewise set once more.
+MOTO_HAS_NO_INSIGHTS = frozenset(
+    {
+        "databaseInsightsMode",
+        "performanceInsightsEnabled",
+        "performanceInsightsRetentionPeriod",
+    }
+)
 
 # A revision of a task definition is never changed: a new one is made and the service moves to it.
 NEW_REVISION = {
@@ -143,15 +151,17 @@ def test_the_outputs_are_the_contract_and_name_what_exists(deployed: Deployed) -
         cluster=outputs["cluster"], services=list(outputs["services"].values())
     )
     assert len(services["services"]) == len(ROLES[engine.stack])
-    (log,) = engine.aws("logs").describe_log_groups()["logGroups"]
-    assert outputs["log_group"] == log["logGroupName"]
+    logs = [log["logGroupName"] for log in engine.aws("logs").describe_log_groups()["logGroups"]]
+    assert outputs["log_group"] in logs
+    instance = f"/aws/rds/instance/{database['DBInstanceIdentifier']}"
+    assert {f"{instance}/postgresql", f"{instance}/upgrade"} <= {*logs}
 
 
 def test_an_unchanged_up_changes_nothing_but_what_moto_forgot(deployed: Deployed) -> None:
     forgotten = {
         Change("update", SERVICE, f"mlflow-server-{role}", MOTO_FORGETS)
         for role in ROLES[deployed.engine.stack]
-    }
+    } | {Change("update", DATABASE, "mlflow-backend-postgres", MOTO_HAS_NO_INSIGHTS)}
     assert set(deployed.again_previewed) == forgotten
     assert set(deployed.again) == forgotten
     assert deployed.engine.preview() == []
