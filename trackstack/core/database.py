@@ -1,7 +1,6 @@
 """What a database class holds, what the servers may open, and what a restore may be told."""
 
 import re
-
 from dataclasses import dataclass
 
 DEFAULT_MAX_CONNECTIONS_DIVISOR = 9_531_392
