@@ -62,6 +62,7 @@ def open_ways(
             from_port=port,
             to_port=port,
             cidr_ipv4="0.0.0.0/0",
+            description=f"{name} {role} out to port {port}",
             opts=child,
         )
         for port in sorted(out_ports)
@@ -86,6 +87,7 @@ def open_way(
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
+            description=name.replace("-", " "),
             opts=child,
         ),
         vpc.SecurityGroupIngressRule(
@@ -95,6 +97,7 @@ def open_way(
             ip_protocol="tcp",
             from_port=port,
             to_port=port,
+            description=name.replace("-", " "),
             opts=child,
         ),
     ]

@@ -37,8 +37,13 @@ class ArtifactStoreArgs(TypedDict):
     """Where in the bucket artifacts lie. Default: `runs`."""
     noncurrent_days: NotRequired[int]
     """Days that an overwritten or deleted artifact can be brought back. Default: 30."""
+    tiering_days: NotRequired[int]
+    """Days after which an artifact costs by how often it is read. Default, or 0: never."""
+    log_bucket: NotRequired[Input[str]]
+    """Bucket of the same region that receives the log of all requests. Default: no log."""
     existing_bucket: NotRequired[str]
-    """Name of a bucket that somebody else keeps. Default: a bucket is made."""
+    """Name of a bucket that somebody else keeps: its encryption, versions, policy, lifecycle and
+    log are theirs. Default: a bucket is made."""
     endpoint: NotRequired[EndpointArgs]
     """The S3-compatible server that holds the existing bucket. Default: S3 itself."""
     kms_key_arn: NotRequired[Input[str]]
@@ -51,9 +56,10 @@ class ArtifactStore(pulumi.ComponentResource):
     """A private, versioned, TLS-only bucket for run artifacts, or an existing one in its place."""
 
     bucket: Output[str]
-    """Its name, which carries a random suffix where the bucket was made here."""
+    """Its name, which carries a random suffix where the bucket was made here; known once its
+    guards stand."""
     bucket_arn: Output[str]
-    """Grant access with this; empty for a bucket that AWS doesn't hold."""
+    """Grant access with this; empty for a bucket that AWS doesn't hold; known likewise."""
     destination: Output[str]
     """What ``mlflow server --artifacts-destination`` takes: ``s3://<bucket>/<prefix>``."""
     endpoint_url: Output[str]
@@ -71,8 +77,7 @@ class ArtifactStore(pulumi.ComponentResource):
         existing = args.get("existing_bucket", "")
         endpoint = args.get("endpoint")
         if not existing:
-            bucket = self._make(name, args)
-            self.bucket, self.bucket_arn = bucket.bucket, bucket.arn
+            self.bucket, self.bucket_arn = self._make(name, args)
         else:
             self.bucket = Output.from_input(existing)
             partition = policies.partition_of(args["region"])
@@ -94,7 +99,7 @@ class ArtifactStore(pulumi.ComponentResource):
             }
         )
 
-    def _make(self, name: str, args: ArtifactStoreArgs) -> s3.Bucket:
+    def _make(self, name: str, args: ArtifactStoreArgs) -> tuple[Output[str], Output[str]]:
         expendable = args.get("expendable", False)
         # The guards, too: `pulumi destroy --skip-preview` is refused only when it comes to what is
         # protected, and would by then have left the runs in a bucket without them.
@@ -113,13 +118,13 @@ class ArtifactStore(pulumi.ComponentResource):
             restrict_public_buckets=True,
             opts=kept,
         )
-        s3.BucketOwnershipControls(
+        owned = s3.BucketOwnershipControls(
             f"{name}-owned",
             bucket=bucket.id,
             rule={"object_ownership": "BucketOwnerEnforced"},
             opts=kept,
         )
-        s3.BucketServerSideEncryptionConfiguration(
+        encrypted = s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encrypted",
             bucket=bucket.id,
             rules=[_encryption(args.get("kms_key_arn") or None)],
@@ -131,7 +136,7 @@ class ArtifactStore(pulumi.ComponentResource):
             versioning_configuration={"status": "Enabled"},
             opts=kept,
         )
-        s3.BucketPolicy(
+        tls_only = s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.id,
             policy=bucket.arn.apply(policies.tls_only),
@@ -159,10 +164,24 @@ class ArtifactStore(pulumi.ComponentResource):
                     },
                     "expiration": {"expired_object_delete_marker": True},
                 },
+                *_tiering(args.get("tiering_days", 0)),
             ],
             opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[versions])),
         )
-        return bucket
+        # Costs nothing, and lets a rule react to an artifact without a change here.
+        s3.BucketNotification(f"{name}-events", bucket=bucket.id, eventbridge=True, opts=kept)
+        if "log_bucket" in args:
+            s3.BucketLogging(
+                f"{name}-requests",
+                bucket=bucket.id,
+                target_bucket=args["log_bucket"],
+                target_prefix=Output.concat(policies.BUCKET_LOGS, "/", bucket.bucket, "/"),
+                opts=kept,
+            )
+        # The first artifact is private, versioned and encrypted like the last.
+        guards = (private, owned, encrypted, versions, tls_only)
+        ready = Output.all(bucket.bucket, bucket.arn, *[guard.id for guard in guards])
+        return ready.apply(lambda v: str(v[0])), ready.apply(lambda v: str(v[1]))
 
     def _keep_credentials(
         self, name: str, endpoint: EndpointArgs, key: Input[str] | None
@@ -201,3 +220,19 @@ def _encryption(key: Input[str] | None) -> s3.BucketServerSideEncryptionConfigur
         # One call to KMS for many objects: without it each file of a model is billed as one.
         "bucket_key_enabled": True,
     }
+
+
+def _tiering(days: int) -> list[s3.BucketLifecycleConfigurationRuleArgsDict]:
+    """Let S3 bill an artifact by how often it is read; nothing below 128 KiB is moved."""
+    if not days:
+        return []
+    # Not Standard-IA: there a model that is loaded again costs by the gigabyte, and one that is
+    # deleted within 30 days costs them all.
+    return [
+        {
+            "id": "tiering",
+            "status": "Enabled",
+            "filter": {"prefix": ""},
+            "transitions": [{"days": days, "storage_class": "INTELLIGENT_TIERING"}],
+        }
+    ]

@@ -279,6 +279,7 @@ class FrontDoor(pulumi.ComponentResource):
             from_port=port,
             to_port=port,
             cidr_ipv4=cidr,
+            description="Clients" if after is None else "Clients, to be redirected to HTTPS",
             opts=ResourceOptions(parent=self, depends_on=after),
         )
 

@@ -78,6 +78,8 @@ class ArtifactsAtArgs(TypedDict):
     """The prefix in it, which the tasks' permissions end at."""
     bucket_arn: NotRequired[Input[str]]
     """The bucket to be granted. Default: one that AWS doesn't hold."""
+    kms_key_arn: NotRequired[Input[str]]
+    """Key that the bucket is encrypted with. Default, or empty: S3's own, no grant."""
     endpoint_url: NotRequired[Input[str]]
     """Address of the S3-compatible server. Default: S3 itself."""
     endpoint_port: NotRequired[int]
@@ -188,7 +190,7 @@ class TrackingServerArgs(TypedDict):
     container_insights: NotRequired[bool]
     """Let CloudWatch measure the tasks, at the price of its metrics. Default: no."""
     kms_key_arn: NotRequired[Input[str]]
-    """Key of log, bucket and secrets. Default, or empty: AWS's own, no grant."""
+    """Key of log and secrets. Default, or empty: AWS's own, no grant."""
     permissions_boundary: NotRequired[str]
     """ARN of the policy that bounds the roles. Default, or empty: none."""
 
@@ -436,7 +438,7 @@ class TrackingServer(pulumi.ComponentResource):
         """Who the server is: its own bucket and, where it has one, its own database user."""
         region, at = args["placement"]["region"], args["artifacts_at"]
         partition = self._roles.partition
-        key = args.get("kms_key_arn", "")
+        key = at.get("kms_key_arn", "")
         task = self._roles.role(f"{name}-{role}-task", f"What MLflow's {role} tasks may do")
         grants: list[pulumi.Resource] = []
         policy: Input[str] | None = None

@@ -7,8 +7,9 @@ import pulumi_aws
 from pulumi import Input, InvokeOptions, Output, ResourceOptions
 from pulumi_aws import ec2, ecr, route53
 
+from components.artifact_replication import ArtifactReplication
 from components.artifact_store import ArtifactStore, ArtifactStoreArgs
-from components.backend_store import BackendStore
+from components.backend_store import BackendStore, BackendStoreArgs
 from components.budget import Budget
 from components.ci_access import CiAccess, CiAccessArgs
 from components.client_access import ClientAccess, ClientAccessArgs
@@ -77,22 +78,10 @@ class Platform:
             opts,
         )
         self.artifacts = ArtifactStore(f"{NAME}-artifacts", self._artifact_store(), opts)
+        if settings.artifact_replica_region:
+            self._replicate(opts)
         self.network = Network(f"{NAME}-network", self._network(), opts)
-        self.backend = BackendStore(
-            f"{NAME}-backend",
-            {
-                "vpc_id": self.network.vpc_id,
-                "subnet_ids": self.network.private_subnet_ids,
-                "postgres_major": settings.postgres_major,
-                "instance_class": settings.database_instance_class,
-                "storage_gib": settings.database_storage_gib,
-                "multi_az": settings.database_multi_az,
-                "backup_days": settings.database_backup_days,
-                "kms_key_arn": self.kms_key_arn,
-                "expendable": settings.expendable,
-            },
-            opts,
-        )
+        self.backend = BackendStore(f"{NAME}-backend", self._backend_store(), opts)
         self.credentials: Credentials | None = None
         if settings.access != "none":
             self.credentials = Credentials(
@@ -166,6 +155,47 @@ class Platform:
         for name in OUTPUT_NAMES:
             pulumi.export(name, values[name])
 
+    def _replicate(self, opts: ResourceOptions) -> None:
+        """Copy every artifact to a bucket of the second region, with a key of that region."""
+        s = self._settings
+        region = s.artifact_replica_region
+        there = ResourceOptions(providers=[_provider(s, "aws-replica", region)])
+        key: Input[str] = ""
+        if s.customer_key:
+            key = EncryptionKey(
+                f"{NAME}-replica-encryption",
+                {
+                    "region": region,
+                    "account_id": self._account_id,
+                    "expendable": s.expendable,
+                },
+                there,
+            ).key_arn
+        replica = ArtifactStore(
+            f"{NAME}-replica",
+            {
+                "region": region,
+                "prefix": s.artifact_prefix,
+                "noncurrent_days": s.artifact_noncurrent_days,
+                "tiering_days": s.artifact_tiering_days,
+                "kms_key_arn": key,
+                "expendable": s.expendable,
+            },
+            there,
+        )
+        ArtifactReplication(
+            f"{NAME}-replication",
+            {
+                "bucket": self.artifacts.bucket,
+                "bucket_arn": self.artifacts.bucket_arn,
+                "replica_arn": replica.bucket_arn,
+                "kms_key_arn": self.kms_key_arn,
+                "replica_kms_key_arn": key,
+                "permissions_boundary": s.permissions_boundary,
+            },
+            opts,
+        )
+
     def _network(self) -> NetworkArgs:
         s = self._settings
         if s.vpc_id:
@@ -193,6 +223,33 @@ class Platform:
         }
         if s.flow_logs:
             args["log_bucket_arn"] = self.logs.bucket_arn
+        return args
+
+    def _backend_store(self) -> BackendStoreArgs:
+        s = self._settings
+        args: BackendStoreArgs = {
+            "vpc_id": self.network.vpc_id,
+            "subnet_ids": self.network.private_subnet_ids,
+            "postgres_major": s.postgres_major,
+            "instance_class": s.database_instance_class,
+            "storage_gib": s.database_storage_gib,
+            "max_storage_gib": s.database_max_storage_gib,
+            "multi_az": s.database_multi_az,
+            "backup_days": s.database_backup_days,
+            "allow_major_upgrade": s.allow_major_upgrade,
+            "log_retention_days": s.log_retention_days,
+            "restores": list(s.database_restores),
+            "keep_former": s.keep_former_database,
+            "kms_key_arn": self.kms_key_arn,
+            "expendable": s.expendable,
+        }
+        if s.database_monitoring_seconds:
+            args["monitoring"] = {
+                "seconds": s.database_monitoring_seconds,
+                "region": s.region,
+                "account_id": self._account_id,
+                "permissions_boundary": s.permissions_boundary,
+            }
         return args
 
     def _front_door(self) -> FrontDoorArgs:
@@ -289,6 +346,9 @@ class Platform:
             artifacts_at["credentials_secret_arn"] = self.artifacts.credentials_secret_arn
         else:
             artifacts_at["bucket_arn"] = self.artifacts.bucket_arn
+            artifacts_at["kms_key_arn"] = (
+                s.artifact_kms_key_arn if s.artifact_bucket else self.kms_key_arn
+            )
         args: TrackingServerArgs = {
             "image": self._image,
             "placement": {
@@ -370,10 +430,13 @@ class Platform:
             "region": s.region,
             "prefix": s.artifact_prefix,
             "noncurrent_days": s.artifact_noncurrent_days,
+            "tiering_days": s.artifact_tiering_days,
             "existing_bucket": s.artifact_bucket,
             "kms_key_arn": self.kms_key_arn,
             "expendable": s.expendable,
         }
+        if s.access_logs:
+            args["log_bucket"] = self.logs.bucket
         if s.artifact_endpoint:
             config = pulumi.Config()
             args["endpoint"] = {
@@ -431,8 +494,8 @@ class Platform:
         return args
 
 
-def _provider(s: Settings) -> pulumi_aws.Provider:
-    """The one way to AWS; a program that forgot it is refused (disable-default-providers)."""
+def _provider(s: Settings, name: str = "aws", region: str = "") -> pulumi_aws.Provider:
+    """The one way to a region; a program that forgot it is refused (disable-default-providers)."""
     tags = {
         "project": pulumi.get_project(),
         "stack": pulumi.get_stack(),
@@ -440,8 +503,8 @@ def _provider(s: Settings) -> pulumi_aws.Provider:
         **s.tags,
     }
     return pulumi_aws.Provider(
-        "aws",
-        region=s.region,
+        name,
+        region=region or s.region,
         allowed_account_ids=list(s.account_ids) or None,
         assume_roles=[pulumi_aws.ProviderAssumeRoleArgs(role_arn=s.assume_role)]
         if s.assume_role

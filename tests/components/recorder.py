@@ -45,6 +45,15 @@ class Declared:
         """What the one component of this type registered."""
         return self.recording.component_outputs[self.one(f":{kind}").urn]
 
+    def outputs_of(self, name: str) -> Mapping[str, Any]:
+        """What the component of this name registered."""
+        (found,) = [
+            outputs
+            for urn, outputs in self.recording.component_outputs.items()
+            if urn.endswith(f"::{name}")
+        ]
+        return found
+
     def policy(self, resource: Registered, key: str = "policy") -> list[dict[str, Any]]:
         document: list[dict[str, Any]] = json.loads(resource.inputs[key])["Statement"]
         return document
@@ -54,9 +63,17 @@ class Declared:
         return {c["name"]: c for c in json.loads(task.inputs["containerDefinitions"])}
 
 
+class Made(PreviewHost):
+    """Random values are there, as in a stack that is up."""
+
+    def secret(self, name: str, make: Callable[[], str]) -> str:
+        del name
+        return make()
+
+
 def declare(program: Callable[[], object]) -> Declared:
     """Declare components that have no way to look something up."""
-    return Declared(record(lambda: program() and None, NoLookUps(PreviewHost())))
+    return Declared(record(lambda: program() and None, NoLookUps(Made())))
 
 
 @cache

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 from components.artifact_store import ArtifactStore
-from tests.components.recorder import Declared, declare
+from tests.components.recorder import Declared, declare, platform
 from trackstack.embedded.record import Secret
 
 
@@ -22,7 +22,7 @@ def test_destroying_the_stack_keeps_the_runs_unless_asked() -> None:
 
 def test_a_destroy_that_is_refused_half_way_leaves_the_bucket_its_guards() -> None:
     made = [one for one in store().recording.resources if one.type.startswith("aws:s3/")]
-    assert len(made) == 7
+    assert len(made) == 8
     assert all(one.options.protect for one in made)
     expendable = store(expendable=True).recording.resources
     assert not any(one.options.protect for one in expendable)
@@ -97,3 +97,55 @@ def test_credentials_of_another_server_go_into_a_secret_and_stay_one() -> None:
     assert outputs["endpoint_url"] == "https://minio.example.com:9000"
     secret = declared.one(":Secret")
     assert outputs["credentials_secret_arn"] in {secret.outputs["arn"], secret.id}
+
+
+def test_tiering_is_asked_for_and_costs_nothing_when_a_model_is_loaded_again() -> None:
+    rules = {r["id"] for r in store().one(":BucketLifecycleConfiguration").inputs["rules"]}
+    assert rules == {"abandoned-uploads", "noncurrent-versions"}
+    declared = store(tiering_days=30)
+    rule = declared.one(":BucketLifecycleConfiguration").inputs["rules"][-1]
+    assert rule["transitions"] == [{"days": 30, "storageClass": "INTELLIGENT_TIERING"}]
+
+
+def test_every_request_is_logged_below_the_bucket_s_own_name() -> None:
+    assert store().all(":BucketLogging") == []
+    declared = store(log_bucket="the-logs")
+    logging = declared.one(":BucketLogging")
+    bucket = declared.one(":Bucket").outputs["bucket"]
+    assert logging.inputs["targetBucket"] == "the-logs"
+    assert logging.inputs["targetPrefix"] == f"buckets/{bucket}/"
+    assert logging.options.protect
+
+
+def test_an_artifact_can_be_reacted_to() -> None:
+    assert store().one(":BucketNotification").inputs["eventbridge"]
+
+
+def test_who_is_handed_the_bucket_gets_it_guarded() -> None:
+    declared = platform()
+    role = declared.one(":RolePolicy", "mlflow-server-artifacts-task")
+    waits = {urn.rpartition("::")[2] for urn in role.dependencies}
+    assert waits >= {
+        "mlflow-artifacts-private",
+        "mlflow-artifacts-versions",
+        "mlflow-artifacts-encrypted",
+        "mlflow-artifacts-tls-only",
+    }
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+
+
+def test_an_adopted_bucket_is_granted_let_through_and_its_key_too() -> None:
+    declared = platform(artifact_bucket="theirs", artifact_kms_key_arn=KEY, customer_key="true")
+    for service in ("tracking", "artifacts"):
+        statements = declared.policy(declared.one(":RolePolicy", f"mlflow-server-{service}-task"))
+        granted = {s["Sid"]: s["Resource"] for s in statements}
+        assert granted["ListArtifacts"] == "arn:aws:s3:::theirs"
+        assert granted["KeepArtifacts"] == "arn:aws:s3:::theirs/runs/*"
+        assert granted["EncryptArtifacts"] == KEY  # and not the stack's
+    (let_through,) = [
+        s for s in declared.policy(declared.one(":VpcEndpoint")) if s["Sid"] == "Artifacts"
+    ]
+    assert let_through["Resource"] == ["arn:aws:s3:::theirs", "arn:aws:s3:::theirs/*"]
+    assert not [r for r in declared.made() if r.startswith("mlflow-artifacts")]

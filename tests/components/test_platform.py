@@ -99,9 +99,11 @@ def test_a_balancer_stands_in_public_subnets_only_when_the_internet_may_come() -
 
 def test_expendable_lets_everything_go_and_nothing_else_does() -> None:
     protected = [one for one in platform().recording.resources if one.options.protect]
-    # The bucket with its guards, and the database; of the rest nothing must survive.
+    # The bucket with its guards, and the database where it is; of the rest nothing must survive.
     assert {one.type for one in protected if not one.type.startswith("aws:s3/")} == {
-        "aws:rds/instance:Instance"
+        "aws:rds/instance:Instance",
+        "aws:rds/subnetGroup:SubnetGroup",
+        "aws:ec2/securityGroup:SecurityGroup",
     }
     assert "mlflow-artifacts-bucket" in {one.name for one in protected}
     assert not any(r.options.protect for r in platform(expendable="true").recording.resources)

@@ -212,3 +212,51 @@ def test_starting_a_task_decrypts_its_secrets_and_only_where_there_are_any() -> 
     grants = granted(policies.start_tasks("arn:log", ["arn:secret"], "", KEY))
     assert {pair for pair in grants if pair[0].startswith("kms:")} == {("kms:Decrypt", KEY)}
     assert not any("kms" in a for a, _ in granted(policies.start_tasks("arn:log", [], "", KEY)))
+
+
+COPY = "arn:aws:s3:::copy-1234567"
+
+
+def test_replication_reads_the_first_bucket_and_writes_the_second_and_nothing_else() -> None:
+    assert granted(policies.copy_objects(BUCKET, COPY)) == {
+        ("s3:GetReplicationConfiguration", BUCKET),
+        ("s3:ListBucket", BUCKET),
+        ("s3:GetObjectVersionAcl", f"{BUCKET}/*"),
+        ("s3:GetObjectVersionForReplication", f"{BUCKET}/*"),
+        ("s3:GetObjectVersionTagging", f"{BUCKET}/*"),
+        ("s3:ReplicateDelete", f"{COPY}/*"),
+        ("s3:ReplicateObject", f"{COPY}/*"),
+        ("s3:ReplicateTags", f"{COPY}/*"),
+    }
+    (trust,) = statements(policies.assumed_by_s3())
+    assert trust["Principal"] == {"Service": "s3.amazonaws.com"}
+
+
+def test_everything_that_stores_is_granted_by_exact_name() -> None:
+    group = "arn:aws:logs:us-east-1:123456789012:log-group:RDSOSMetrics"
+    account = ("aws", "us-east-1", "123456789012")
+    allowed = {
+        *granted(policies.keep_artifacts(BUCKET, "runs", KEY)),
+        *granted(policies.track_runs(BUCKET, "runs", USER, KEY)),
+        *granted(policies.start_tasks("arn:log", ["arn:secret"], "", KEY)),
+        *granted(policies.copy_objects(BUCKET, COPY, KEY, f"{KEY}-there")),
+        *granted(policies.write_database_metrics(*account)),
+    }
+    assert {pair for pair in allowed if not pair[0].startswith("s3:")} == {
+        ("rds-db:connect", USER),
+        ("kms:Decrypt", KEY),
+        ("kms:GenerateDataKey", KEY),
+        ("kms:Encrypt", f"{KEY}-there"),
+        ("kms:GenerateDataKey", f"{KEY}-there"),
+        ("secretsmanager:GetSecretValue", "arn:secret"),
+        ("logs:CreateLogStream", "arn:log:*"),
+        ("logs:PutLogEvents", "arn:log:*"),
+        ("logs:CreateLogGroup", group),
+        ("logs:CreateLogGroup", f"{group}:*"),
+        ("logs:PutRetentionPolicy", group),
+        ("logs:PutRetentionPolicy", f"{group}:*"),
+        ("logs:CreateLogStream", f"{group}:log-stream:*"),
+        ("logs:DescribeLogStreams", f"{group}:log-stream:*"),
+        ("logs:GetLogEvents", f"{group}:log-stream:*"),
+        ("logs:PutLogEvents", f"{group}:log-stream:*"),
+    }

@@ -252,6 +252,22 @@ ALONE = [
     ),
     ({"reigon": "us-east-1"}, "reigon: there is no such setting; did you mean region?"),
     ({"qqq": "1"}, "qqq: there is no such setting; Pulumi.yaml lists the keys there are."),
+    (
+        {"database_monitoring_seconds": "20"},
+        "database_monitoring_seconds: RDS does not offer 20 seconds; write 0, 1, 5, 10, 15, 30 or 60.",
+    ),
+    (
+        {"database_restores": '["yesterday at noon"]'},
+        "database_restores: 'yesterday at noon' is neither a time nor a snapshot; write a UTC time such as 2026-11-20T10:00:00Z, or a snapshot's name or ARN.",
+    ),
+    (
+        {"database_restores": '["2026-02-30T10:00:00Z"]', "keep_former_database": "true"},
+        "database_restores: '2026-02-30T10:00:00Z' is neither a time nor a snapshot; write a UTC time such as 2026-11-20T10:00:00Z, or a snapshot's name or ARN.",
+    ),
+    (
+        {"artifact_bucket": "theirs", "artifact_kms_key_arn": "alias/theirs"},
+        "artifact_kms_key_arn: 'alias/theirs' is not valid; write a key's ARN, such as arn:aws:kms:us-east-1:123456789012:key/…, not its alias.",
+    ),
 ]
 
 
@@ -522,6 +538,41 @@ TOGETHER = [
         {"artifacts": "together", "artifacts_tasks_max": "2"},
         "artifacts_tasks_max: artifacts: together has no such service; leave it out or write artifacts: separate.",
     ),
+    (
+        {"database_storage_gib": "95"},
+        "database_max_storage_gib: 100 leaves 95 GiB no room, as RDS asks for 10 % at least; write 105 or more, or 0 for a disk that doesn't grow.",
+    ),
+    (
+        {"keep_former_database": "false"},
+        "keep_former_database: false would leave no database, as none was restored; leave it out or write database_restores.",
+    ),
+    (
+        {"artifact_bucket": "theirs", "artifact_tiering_days": "30"},
+        "artifact_tiering_days: the lifecycle of an existing bucket is its owner's; leave it out beside artifact_bucket.",
+    ),
+    (
+        {"artifact_bucket": "theirs", "artifact_replica_region": "us-west-2"},
+        "artifact_replica_region: the replication of an existing bucket is its owner's; leave it out beside artifact_bucket.",
+    ),
+    (
+        {"artifact_replica_region": "us-east-1"},
+        "artifact_replica_region: us-east-1 is the first region already; write another one, or leave it out.",
+    ),
+    (
+        {"artifact_replica_region": "cn-north-1"},
+        "artifact_replica_region: S3 copies nothing between us-east-1 and cn-north-1; write a region of the same partition.",
+    ),
+    (
+        {"artifact_kms_key_arn": "arn:aws:kms:us-east-1:123456789012:key/0"},
+        "artifact_kms_key_arn: only for an existing artifact_bucket on S3; the stack's own bucket takes customer_key.",
+    ),
+    (
+        {
+            "artifact_bucket": "theirs",
+            "artifact_kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/0",
+        },
+        "artifact_kms_key_arn: lies in another region than the stack; write a bucket and its key in us-east-1.",
+    ),
 ]
 
 
@@ -657,3 +708,23 @@ def test_prod_survives_a_mistake_and_a_zone() -> None:
 def test_a_whole_identity_provider_and_the_whole_internet_go_together() -> None:
     raw = {"image": IMAGE, **OIDC, "internal": "false", "allowed_cidrs": '["0.0.0.0/0"]'}
     assert Settings.from_config(raw, "dev").access == "oidc"
+
+
+@pytest.mark.parametrize(
+    "restore",
+    [
+        "2026-11-20T10:00:00Z",
+        "rds:mlflow-backend-postgres-1a2b3c4d-2026-11-20-03-00",
+        "mlflow-backend-last-1a2b3c4d",
+        "arn:aws:rds:us-east-1:123456789012:snapshot:rds:mlflow-2026-11-20-03-00",
+    ],
+)
+def test_a_database_is_restored_to_a_time_or_from_any_snapshot(restore: str) -> None:
+    raw = {"image": IMAGE, "database_restores": f'["{restore}"]'}
+    assert Settings.from_config(raw, "dev").database_restores == (restore,)
+
+
+def test_a_disk_that_doesn_t_grow_may_have_any_size() -> None:
+    raw = {"image": IMAGE, "database_storage_gib": "500", "database_max_storage_gib": "0"}
+    assert Settings.from_config(raw, "dev").database_storage_gib == 500
+    assert Settings.from_config({"image": IMAGE, "database_storage_gib": "90"}, "dev")

@@ -11,11 +11,13 @@ from typing import Any
 
 from moto.budgets.responses import BudgetsResponse
 from moto.logs.responses import LogsResponse
+from moto.rds.models import DBInstance
 from moto.server import main
 
 _queries: dict[str, dict[str, Any]] = {}
 _budget_tags: dict[str, list[dict[str, str]]] = {}
 _create_budget = BudgetsResponse.create_budget
+_make_database = DBInstance.__init__
 
 
 def put_query_definition(self: LogsResponse) -> str:
@@ -81,6 +83,18 @@ def describe_subscribers_for_notification(self: BudgetsResponse) -> str:
     return json.dumps({"Subscribers": found[0] if found else []})
 
 
+def make_database(self: DBInstance, *args: Any, **declared: Any) -> None:
+    """RDS: CreateDBInstance, whose Performance Insights moto drops; ModifyDBInstance keeps them."""
+    _make_database(self, *args, **declared)
+    for key in (
+        "enable_performance_insights",
+        "performance_insights_retention_period",
+        "database_insights_mode",
+    ):
+        if declared.get(key) is not None:
+            setattr(self, key, declared[key])
+
+
 for response, calls in (
     (LogsResponse, (put_query_definition, describe_query_definitions, delete_query_definition)),
     (
@@ -98,6 +112,10 @@ for response, calls in (
         setattr(response, call.__name__, call)
 
 BudgetsResponse.create_budget = create_budget
+DBInstance.__init__ = make_database
+DBInstance.performance_insights_enabled = property(
+    lambda database: getattr(database, "enable_performance_insights", False)
+)
 
 if __name__ == "__main__":
     main(sys.argv[1:])

@@ -143,8 +143,10 @@ def test_the_outputs_are_the_contract_and_name_what_exists(deployed: Deployed) -
         cluster=outputs["cluster"], services=list(outputs["services"].values())
     )
     assert len(services["services"]) == len(ROLES[engine.stack])
-    (log,) = engine.aws("logs").describe_log_groups()["logGroups"]
-    assert outputs["log_group"] == log["logGroupName"]
+    logs = [log["logGroupName"] for log in engine.aws("logs").describe_log_groups()["logGroups"]]
+    assert outputs["log_group"] in logs
+    instance = f"/aws/rds/instance/{database['DBInstanceIdentifier']}"
+    assert {f"{instance}/postgresql", f"{instance}/upgrade"} <= {*logs}
 
 
 def test_an_unchanged_up_changes_nothing_but_what_moto_forgot(deployed: Deployed) -> None:

@@ -162,6 +162,17 @@ def test_a_bucket_that_is_named_in_plain_is_covered_by_guards_that_name_it(
     assert "bucket-without-access-block" not in {one.rule for one in judge(record(program))}
 
 
+def test_the_tags_of_one_provider_do_not_cover_what_goes_through_another(
+    record: Record, judge: Judge
+) -> None:
+    def program() -> None:
+        ecs.Cluster("tagged", opts=owned())
+        ecs.Cluster("bare", opts=owned("other", owner="ml"))
+
+    (found,) = judge(record(program))
+    assert (found.rule, found.urn.rpartition("::")[2]) == ("tags-missing", "bare")
+
+
 def test_the_pack_judges_programs_that_are_not_ours(record: Record, judge: Judge) -> None:
     def program() -> None:
         ecs.TaskDefinition(

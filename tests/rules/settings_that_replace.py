@@ -35,6 +35,11 @@ REPLACED: Mapping[str, tuple[tuple[str, ...], str]] = {
     "artifact_endpoint": _OTHER_BUCKET,
     "artifact_access_key_id": _OTHER_BUCKET,
     "artifact_secret_access_key": _OTHER_BUCKET,
+    "artifact_kms_key_arn": _OTHER_BUCKET,
+    "keep_former_database": (
+        ("mlflow-backend-postgres", "mlflow-backend-postgresql-log", "mlflow-backend-upgrade-log"),
+        "The instance from before a restore would go: Pulumi refuses until it is let go.",
+    ),
     "spot": (
         ("mlflow-server-tracking", "mlflow-server-artifacts"),
         "The services are made anew before the old ones go.",

@@ -27,6 +27,7 @@ PULUMI = {
     "preview": {"--stack", "--diff"},
     "up": {"--stack", "--replace", "--yes", "--target"},
     "refresh": {"--stack"},
+    "state unprotect": {"--stack"},
     "destroy": {"--stack", "--yes", "--skip-preview"},
 }
 """What the runbooks may use of Pulumi's command line; held against a real one where it is."""
@@ -94,6 +95,7 @@ def assert_aws_knows(command: list[str]) -> None:
     service, operation, *_ = command
     if (service, operation) in OF_THE_AWS_CLI_ITSELF:
         return
+    service = service.removesuffix("api")  # the AWS CLI calls s3's operations s3api
     model = boto3.client(service, region_name="us-east-1").meta.service_model
     known = {xform_name(name, "-"): name for name in model.operation_names}
     assert operation in known

@@ -1,5 +1,6 @@
-"""How many connections a database class holds, and how many the servers may open."""
+"""What a database class holds, what the servers may open, and what a restore may be told."""
 
+import re
 from dataclasses import dataclass
 
 DEFAULT_MAX_CONNECTIONS_DIVISOR = 9_531_392
@@ -93,3 +94,8 @@ def smallest_class_for(connections: int, like: str) -> str | None:
         ),
         None,
     )
+
+
+def is_restore_time(restore: str) -> bool:
+    """Whether it is a UTC time such as 2026-11-20T10:00:00Z; else it names a snapshot."""
+    return re.fullmatch(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", restore) is not None

@@ -253,6 +253,99 @@ def assumed_by_tasks(partition: str, region: str, account_id: str) -> str:
     )
 
 
+def assumed_by_s3() -> str:
+    """Trust policy: S3, which copies for whoever may pass it this role."""
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
+    )
+
+
+def copy_objects(source: str, target: str, key: str = "", target_key: str = "") -> str:
+    """What replication does: read versions here, write copies there; an empty key is S3's own."""
+    statements: list[dict[str, Any]] = [
+        {
+            "Sid": "ReadTheRule",
+            "Effect": "Allow",
+            "Action": ["s3:GetReplicationConfiguration", "s3:ListBucket"],
+            "Resource": source,
+        },
+        {
+            "Sid": "ReadVersions",
+            "Effect": "Allow",
+            "Action": [
+                "s3:GetObjectVersionAcl",
+                "s3:GetObjectVersionForReplication",
+                "s3:GetObjectVersionTagging",
+            ],
+            "Resource": f"{source}/*",
+        },
+        {
+            "Sid": "WriteCopies",
+            "Effect": "Allow",
+            "Action": ["s3:ReplicateDelete", "s3:ReplicateObject", "s3:ReplicateTags"],
+            "Resource": f"{target}/*",
+        },
+    ]
+    if key:
+        statements.append(
+            {"Sid": "Decrypt", "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key}
+        )
+    if target_key:
+        statements.append(
+            {
+                "Sid": "Encrypt",
+                "Effect": "Allow",
+                "Action": ["kms:Encrypt", "kms:GenerateDataKey"],
+                "Resource": target_key,
+            }
+        )
+    return _document(*statements)
+
+
+def assumed_by_rds(partition: str, region: str, account_id: str, instances: str) -> str:
+    """Trust policy: RDS's enhanced monitoring of these instances, ``*`` for any text."""
+    source = f"arn:{partition}:rds:{region}:{account_id}:db:{instances}"
+    return _document(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "monitoring.rds.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": account_id},
+                "ArnLike": {"aws:SourceArn": source},
+            },
+        }
+    )
+
+
+def write_database_metrics(partition: str, region: str, account_id: str) -> str:
+    """What enhanced monitoring does: write into the one log group that RDS has for it."""
+    group = f"arn:{partition}:logs:{region}:{account_id}:log-group:RDSOSMetrics"
+    return _document(
+        {
+            "Sid": "KeepTheGroup",
+            "Effect": "Allow",
+            "Action": ["logs:CreateLogGroup", "logs:PutRetentionPolicy"],
+            "Resource": [group, f"{group}:*"],
+        },
+        {
+            "Sid": "WriteMetrics",
+            "Effect": "Allow",
+            "Action": [
+                "logs:CreateLogStream",
+                "logs:DescribeLogStreams",
+                "logs:GetLogEvents",
+                "logs:PutLogEvents",
+            ],
+            "Resource": f"{group}:log-stream:*",
+        },
+    )
+
+
 def keep_artifacts(bucket: str, prefix: str, key: str = "") -> str:
     """Task policy: read, write, list and delete below the prefix, and nowhere else.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trackstack.core import ci, database, fargate
+from trackstack.core.policies import partition_of
 
 if TYPE_CHECKING:
     from trackstack.core.settings import Settings
@@ -249,13 +250,55 @@ def _endpoint_with_its_bucket(s: "Settings") -> Iterator[str]:
             yield f"{key}: only for an artifact_endpoint; S3 itself is reached by the task's role."
 
 
-@_over("artifact_bucket", "artifact_noncurrent_days")
-def _lifecycle_of_an_own_bucket(s: "Settings") -> Iterator[str]:
-    default = type(s).model_fields["artifact_noncurrent_days"].default
-    if s.artifact_bucket and s.artifact_noncurrent_days != default:
+@_over(
+    "artifact_bucket",
+    "artifact_noncurrent_days",
+    "artifact_tiering_days",
+    "artifact_replica_region",
+)
+def _rules_of_an_own_bucket(s: "Settings") -> Iterator[str]:
+    whats = {
+        "artifact_noncurrent_days": "lifecycle",
+        "artifact_tiering_days": "lifecycle",
+        "artifact_replica_region": "replication",
+    }
+    for key, what in whats.items():
+        if s.artifact_bucket and getattr(s, key) != type(s).model_fields[key].default:
+            yield (
+                f"{key}: the {what} of an existing bucket is its owner's; "
+                "leave it out beside artifact_bucket."
+            )
+
+
+@_over("artifact_bucket", "artifact_endpoint", "artifact_kms_key_arn", "region")
+def _key_of_an_existing_bucket(s: "Settings") -> Iterator[str]:
+    if not s.artifact_kms_key_arn:
+        return
+    if not s.artifact_bucket or s.artifact_endpoint:
         yield (
-            "artifact_noncurrent_days: the lifecycle of an existing bucket is its owner's; "
-            "leave it out beside artifact_bucket."
+            "artifact_kms_key_arn: only for an existing artifact_bucket on S3; the stack's own "
+            "bucket takes customer_key."
+        )
+    if f":{s.region}:" not in s.artifact_kms_key_arn:
+        yield (
+            "artifact_kms_key_arn: lies in another region than the stack; "
+            f"write a bucket and its key in {s.region}."
+        )
+
+
+@_over("region", "artifact_replica_region")
+def _a_second_region(s: "Settings") -> Iterator[str]:
+    if not s.artifact_replica_region:
+        return
+    if s.artifact_replica_region == s.region:
+        yield (
+            f"artifact_replica_region: {s.region} is the first region already; "
+            "write another one, or leave it out."
+        )
+    elif partition_of(s.artifact_replica_region) != partition_of(s.region):
+        yield (
+            f"artifact_replica_region: S3 copies nothing between {s.region} and "
+            f"{s.artifact_replica_region}; write a region of the same partition."
         )
 
 
@@ -286,6 +329,26 @@ def _most_tasks(s: "Settings") -> Iterator[str]:
                 f"{role}_tasks_max: {most} is less than {role}_tasks, which is the least; "
                 f"write {least} or more, or leave it out."
             )
+
+
+@_over("database_storage_gib", "database_max_storage_gib")
+def _room_to_grow(s: "Settings") -> Iterator[str]:
+    least = -(-s.database_storage_gib * 11 // 10)
+    if 0 < s.database_max_storage_gib < least:
+        yield (
+            f"database_max_storage_gib: {s.database_max_storage_gib} leaves "
+            f"{s.database_storage_gib} GiB no room, as RDS asks for 10 % at least; write {least} "
+            "or more, or 0 for a disk that doesn't grow."
+        )
+
+
+@_over("database_restores", "keep_former_database")
+def _former_of_a_restore(s: "Settings") -> Iterator[str]:
+    if not s.keep_former_database and not s.database_restores:
+        yield (
+            "keep_former_database: false would leave no database, as none was restored; leave it "
+            "out or write database_restores."
+        )
 
 
 def _counted(number: int, noun: str) -> str:

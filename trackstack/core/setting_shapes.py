@@ -5,6 +5,7 @@ and after the semicolon what would be right.
 """
 
 import re
+from datetime import datetime
 from ipaddress import IPv4Network
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,8 @@ RETENTION_DAYS = (
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 """What CloudWatch Logs accepts (PutRetentionPolicy)."""
+MONITORING_SECONDS = (0, 1, 5, 10, 15, 30, 60)
+"""What RDS accepts as MonitoringInterval; 0 is none."""
 PRIVATE_RANGES = tuple(
     IPv4Network(cidr) for cidr in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
@@ -231,6 +234,33 @@ def _prefix(value: str) -> str:
     return value
 
 
+def _monitoring(value: int) -> int:
+    if value not in MONITORING_SECONDS:
+        known = ", ".join(map(str, MONITORING_SECONDS[:-1]))
+        msg = f"RDS does not offer {value} seconds; write {known} or {MONITORING_SECONDS[-1]}."
+        raise ValueError(msg)
+    return value
+
+
+def _restores(values: tuple[str, ...]) -> tuple[str, ...]:
+    right = "write a UTC time such as 2026-11-20T10:00:00Z, or a snapshot's name or ARN"
+    for value in values:
+        if database.is_restore_time(value):
+            try:
+                datetime.fromisoformat(value)
+                continue
+            except ValueError:
+                pass
+        elif re.fullmatch(_SNAPSHOT, value):
+            continue
+        msg = f"{value!r} is neither a time nor a snapshot; {right}."
+        raise ValueError(msg)
+    return values
+
+
+_SNAPSHOT = (
+    r"(arn:aws[a-z-]*:rds:[a-z0-9-]+:\d{12}:snapshot:)?(rds:)?[a-zA-Z](-?[a-zA-Z0-9]){0,254}"
+)
 REGION = matching(r"[a-z]{2}(-[a-z]+)+-\d", "write a region's code, such as eu-central-1")
 ACCOUNT_IDS = each_matching(r"\d{12}", "write an account's 12 digits in quotes")
 ROLE_ARN = matching(
@@ -263,6 +293,10 @@ OIDC_PROVIDER_ARN = matching(
     "write the provider's ARN, such as "
     "arn:aws:iam::123456789012:oidc-provider/token.actions.githubusercontent.com",
 )
+KEY_ARN = matching(
+    r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[\w-]+",
+    "write a key's ARN, such as arn:aws:kms:us-east-1:123456789012:key/…, not its alias",
+)
 VPC_ID = matching(r"vpc-[0-9a-f]{8,17}", "write a VPC's id, such as vpc-0123456789abcdef0")
 SUBNET_IDS = each_matching(
     r"subnet-[0-9a-f]{8,17}", "write subnets' ids, such as subnet-0123456789abcdef0"
@@ -292,3 +326,5 @@ PREFIX = AfterValidator(_prefix)
 INSTANCE_CLASS = AfterValidator(_instance_class)
 RETENTION = AfterValidator(_retention)
 IMAGE = AfterValidator(_image)
+MONITORING = AfterValidator(_monitoring)
+RESTORES = AfterValidator(_restores)

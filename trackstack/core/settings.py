@@ -115,7 +115,8 @@ class Settings(BaseModel):
     artifacts: Literal["separate", "together"] = "separate"
     """Whether artifacts have a service of their own or travel through the tracking service."""
     artifact_bucket: Annotated[str, shapes.BUCKET] = ""
-    """An existing bucket to keep artifacts in. Default: the stack makes its own."""
+    """An existing bucket to keep artifacts in; its encryption, versions, policy, lifecycle and log
+    are its owner's. Default: the stack makes its own."""
     artifact_endpoint: Annotated[str, shapes.ENDPOINT] = ""
     """URL of an S3-compatible server, such as MinIO, that holds `artifact_bucket`. Default: S3."""
     artifact_access_key_id: Present = False
@@ -126,6 +127,12 @@ class Settings(BaseModel):
     """Where in the bucket artifacts lie."""
     artifact_noncurrent_days: Annotated[int, shapes.between(1, 3650)] = 30
     """Days that an overwritten or deleted artifact can still be brought back."""
+    artifact_tiering_days: Annotated[int, shapes.between(0, 3650)] = 0
+    """Days after which S3 bills an artifact by how often it is read. 0: never."""
+    artifact_replica_region: Annotated[str, shapes.REGION] = ""
+    """A second region that every new artifact is copied to. Default: none."""
+    artifact_kms_key_arn: Annotated[str, shapes.KEY_ARN] = ""
+    """ARN of the KMS key that an existing artifact_bucket is encrypted with. Default: S3's own."""
     largest_artifact_gib: Annotated[
         int, shapes.between(1, 90, "a task's disk is 20 GiB and twice the largest artifact")
     ] = 5
@@ -142,12 +149,28 @@ class Settings(BaseModel):
     """RDS instance class."""
     database_storage_gib: Annotated[int, shapes.between(20, 65536, "gp3 volumes begin at 20")] = 20
     """Size of the database's disk."""
+    database_max_storage_gib: Annotated[
+        int, shapes.between(0, 65536, "gp3 volumes end at 65,536")
+    ] = 100
+    """Size that the disk grows to by itself when it is nearly full. 0: it stays as it is."""
     database_multi_az: bool = False
     """Whether a standby in a second zone takes over when the first fails."""
     database_backup_days: Annotated[
         int, shapes.between(1, 35, "runs could not be restored without a backup")
     ] = 7
     """Days that the database can be restored to any point of."""
+
+    database_monitoring_seconds: Annotated[int, shapes.MONITORING] = 0
+    """Time between metrics of the system below the database: 1, 5, 10, 15, 30 or 60. 0: none."""
+    database_restores: Annotated[tuple[str, ...], shapes.RESTORES] = ()
+    """What the database was restored to, one entry each time: a UTC time, such as
+    2026-11-20T10:00:00Z, or a snapshot's name or ARN. Each makes an instance from the one before,
+    and the servers use the last."""
+    keep_former_database: bool = True
+    """Whether the instance from before the last restore is kept beside it."""
+    allow_major_upgrade: bool = False
+    """Whether the next deployment may upgrade the database to another postgres_major, at once and
+    with an interruption."""
 
     image: Annotated[str, shapes.IMAGE] = ""
     """The server's image, by digest: registry/repository@sha256:... Default: the stack builds it,

@@ -62,6 +62,8 @@ class Database:
 
     def _plan(self, plan: Plan, registered: Registered) -> None:
         self._check(plan, registered)
+        if {"restoreToPointInTime", "snapshotIdentifier"} & {*registered.inputs}:
+            plan.translated("database restored by AWS", registered.name, "empty at first here")
         user = str(need(registered, "username"))
         database = str(known(registered, "dbName", "postgres"))
         plan.identities[registered.urn] = {
