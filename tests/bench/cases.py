@@ -49,17 +49,19 @@ def set_key(project: Path, key: str, value: object) -> None:
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
-def _copy(folder: Path) -> Stack:
+def _copy(folder: Path, **settings: object) -> Stack:
     project = copy_of_the_program(folder / "project")
+    for key, value in settings.items():
+        set_key(project, key, value)
     set_key(project, "workers", 2)
     set_key(project, "database_instance_class", "db.t4g.small")  # connections for two workers
     return Stack(home=folder / "home", project=project)
 
 
 @contextlib.contextmanager
-def our_stack(folder: Path) -> Iterator[Stack]:
+def our_stack(folder: Path, **settings: object) -> Iterator[Stack]:
     """The stack ``dev`` of a copy of the program, with two workers; deleted with the block."""
-    stack = _copy(folder)
+    stack = _copy(folder, **settings)
     try:
         stack.up()
         yield stack
@@ -154,6 +156,40 @@ def throughput(options: Namespace, folder: Path) -> list[str]:
             "PostgreSQL, of both": memory(pids["backend"]),
         }
     return [*_table(measured, sizes), "", *_memory_lines(others)]
+
+
+def access(options: Namespace, folder: Path) -> list[str]:
+    """Operations a second with and without users, asked of the server itself, without TLS."""
+    with contextlib.ExitStack() as ended:
+        free = ended.enter_context(our_stack(folder / "none"))
+        settings = {"access": "basic", "tls": "generated"}
+        guarded = ended.enter_context(our_stack(folder / "basic", **settings))
+        servers = {"access: none": (_server(free), _our_database(free))}
+        for who, name in (("client", "basic, as a user"), ("admin", "basic, as the admin")):
+            servers[name] = (_server(guarded, who), _our_database(guarded))
+        pids = {
+            name: stack.pids()["tracking-1.serve"]
+            for name, stack in zip(servers, (free, guarded, guarded), strict=True)
+        }
+        settle(*pids.values())
+        measured = _rounds(options, servers)
+        sizes = {name: memory(pid) for name, pid in pids.items()}
+    lines = list(_table(measured, sizes))
+    plain = measured["access: none"]
+    for name, found in measured.items():
+        shares = [
+            f"{what} {one.per_second / plain[what].per_second:.0%}" for what, one in found.items()
+        ]
+        lines.append(f"- {name}, of the throughput without users: {', '.join(shares)}")
+    return lines
+
+
+def _server(stack: Stack, who: str = "client") -> str:
+    """URI of the tracking server's own port, with user and password where it asks for them."""
+    (child,) = psutil.Process(stack.pids()["tracking-1.serve"]).children()
+    login = stack.login(who)
+    user = f"{login[0]}:{login[1]}@" if login else ""
+    return f"http://{user}127.0.0.1:{child.environ()['MLFLOW_PORT']}"
 
 
 def _rounds(
@@ -453,6 +489,7 @@ def say(text: str) -> None:
 
 CASES = {
     "throughput": throughput,
+    "access": access,
     "artifact": artifact,
     "starting": starting,
     "metrics": metrics,

@@ -12,15 +12,23 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from trackstack.client.server import Login
+
 CLIENTS = 6
 
 
 class Client:
-    """One connection to MLflow's REST API; a refused or failed request is an error, never a 0."""
+    """One connection to MLflow's REST API; a refused or failed request is an error, never a 0.
+
+    User and password may stand in the URI.
+    """
 
     def __init__(self, uri: str) -> None:
         parts = urlsplit(uri)
         assert parts.hostname
+        self._headers = {"Content-Type": "application/json"}
+        if parts.username:
+            self._headers["Authorization"] = Login(parts.username, parts.password or "").header
         self._connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=120)
 
     def call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -30,7 +38,7 @@ class Client:
             "GET" if text is None else "POST",
             f"/api/2.0/mlflow/{path}",
             text,
-            {"Content-Type": "application/json"},
+            self._headers,
         )
         answer = self._connection.getresponse()
         content = answer.read()
