@@ -349,6 +349,12 @@ BY_HAND: list[tuple[str, list[Made], dict[str, Any], dict[str, float]]] = [
         {"Logs written": 1, "Logs kept": 0.72},  # 2 GB x 12 months x 0.03
     ),
     (
+        "the system below a database, looked at every minute in two zones",
+        [aws("rds/instance", instanceClass="db.t4g.micro", multiAz=True, monitoringInterval=60)],
+        {},
+        {"PostgreSQL": 23.36, "Enhanced Monitoring's records": 0.438},
+    ),
+    (
         "images, flow logs, a zone",
         [aws("ecr/repository"), aws("ec2/flowLog", logDestinationType="s3"), aws("route53/zone")],
         {"image_gb": 2, "flow_log_gb": 4},

@@ -29,6 +29,8 @@ CRON_FIELDS = 6
 YEAR_DAYS = 365
 FREE_DASHBOARDS = 3
 INSIGHTS_FREE_DAYS = 7
+MONITORING_RECORD_GB = 10e-6
+"""One record of Enhanced Monitoring, 10 kB: an assumption, AWS gives no figure."""
 
 
 class Resource(Protocol):
@@ -499,11 +501,15 @@ def _database(one: Resource, declared: _Declared, usage: Usage) -> Found:
             (one.name,),
             f"Performance Insights kept {days:g} days; {INSIGHTS_FREE_DAYS} are free.",
         )
-    if _number(one.inputs.get("monitoringInterval"), 0):
-        yield Aside(
-            _short(one.type),
+    if interval := _number(one.inputs.get("monitoringInterval"), 0):
+        instances = 2 if one.inputs.get("multiAz") is True else 1
+        yield Line(
+            WATCH,
+            "Enhanced Monitoring's records",
             (one.name,),
-            "Enhanced Monitoring writes to CloudWatch Logs: cents a month, at the price of logs.",
+            instances * HOURS * 3600 / interval * MONITORING_RECORD_GB,
+            "cloudwatch.logs",
+            "A record of 10 kB is an assumption: AWS gives no figure.",
         )
 
 
