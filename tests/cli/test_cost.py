@@ -57,9 +57,10 @@ def test_a_what_if_evaluates_the_program_with_the_setting() -> None:
     assert changed == {
         "PostgreSQL": (47.45, 23.36),
         "Disk of PostgreSQL": (4.6, 2.3),
+        "Enhanced Monitoring's records": (0.438, 0.219),
         "Public IPv4 of the balancer": (7.3, 10.95),
     }
-    assert found["difference"] == pytest.approx(-24.09 - 2.3 + 3.65)
+    assert found["difference"] == pytest.approx(-24.09 - 2.3 - 0.219 + 3.65)
     assert found["variant"]["total"] == pytest.approx(told["total"] + found["difference"])
 
 

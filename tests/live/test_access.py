@@ -6,6 +6,7 @@ tomorrow's MLflow is asked for credentials before anybody relies on it.
 
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import subprocess
@@ -112,11 +113,10 @@ class Service:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         body = None if method in {"GET", "HEAD", "OPTIONS"} else b"{}"
         told = {"Content-Type": "application/json", **(headers or {})}
-        connection.request(method, path, body, told)
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer.status, content
+        with contextlib.closing(connection):
+            connection.request(method, path, body, told)
+            with connection.getresponse() as answer:
+                return answer.status, answer.read()
 
     def status(self, route: tuple[str, str], headers: Mapping[str, str] | None) -> int:
         """The status alone; 0 for a route that was opened and is still at work."""
