@@ -10,8 +10,10 @@ from typing import NotRequired, TypedDict
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
-from pulumi_aws import s3, secretsmanager
+from pulumi_aws import s3
 
+from components._buckets import guarded_bucket
+from components._secrets import secret
 from trackstack.core import policies
 
 ABANDONED_UPLOAD_DAYS = 7
@@ -100,49 +102,14 @@ class ArtifactStore(pulumi.ComponentResource):
         )
 
     def _make(self, name: str, args: ArtifactStoreArgs) -> tuple[Output[str], Output[str]]:
-        expendable = args.get("expendable", False)
-        # The guards, too: `pulumi destroy --skip-preview` is refused only when it comes to what is
-        # protected, and would by then have left the runs in a bucket without them.
-        kept = ResourceOptions(parent=self, protect=not expendable)
-        bucket = s3.Bucket(
-            f"{name}-bucket",
-            force_destroy=expendable,
-            opts=kept,
+        made = guarded_bucket(
+            self,
+            name,
+            policy=("tls-only", policies.tls_only),
+            key=args.get("kms_key_arn") or None,
+            expendable=args.get("expendable", False),
         )
-        private = s3.BucketPublicAccessBlock(
-            f"{name}-private",
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=kept,
-        )
-        owned = s3.BucketOwnershipControls(
-            f"{name}-owned",
-            bucket=bucket.id,
-            rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=kept,
-        )
-        encrypted = s3.BucketServerSideEncryptionConfiguration(
-            f"{name}-encrypted",
-            bucket=bucket.id,
-            rules=[_encryption(args.get("kms_key_arn") or None)],
-            opts=kept,
-        )
-        versions = s3.BucketVersioning(
-            f"{name}-versions",
-            bucket=bucket.id,
-            versioning_configuration={"status": "Enabled"},
-            opts=kept,
-        )
-        tls_only = s3.BucketPolicy(
-            f"{name}-tls-only",
-            bucket=bucket.id,
-            policy=bucket.arn.apply(policies.tls_only),
-            # Two at once on one bucket: "OperationAborted: A conflicting conditional operation".
-            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[private])),
-        )
+        bucket, kept = made.bucket, made.opts
         s3.BucketLifecycleConfiguration(
             f"{name}-tidy",
             bucket=bucket.id,
@@ -166,7 +133,7 @@ class ArtifactStore(pulumi.ComponentResource):
                 },
                 *_tiering(args.get("tiering_days", 0)),
             ],
-            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[versions])),
+            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[made.versions])),
         )
         # Costs nothing, and lets a rule react to an artifact without a change here.
         s3.BucketNotification(f"{name}-events", bucket=bucket.id, eventbridge=True, opts=kept)
@@ -178,48 +145,24 @@ class ArtifactStore(pulumi.ComponentResource):
                 target_prefix=Output.concat(policies.BUCKET_LOGS, "/", bucket.bucket, "/"),
                 opts=kept,
             )
-        # The first artifact is private, versioned and encrypted like the last.
-        guards = (private, owned, encrypted, versions, tls_only)
-        ready = Output.all(bucket.bucket, bucket.arn, *[guard.id for guard in guards])
-        return ready.apply(lambda v: str(v[0])), ready.apply(lambda v: str(v[1]))
+        return made.name, made.arn
 
     def _keep_credentials(
         self, name: str, endpoint: EndpointArgs, key: Input[str] | None
     ) -> Output[str]:
-        secret = secretsmanager.Secret(
-            f"{name}-credentials",
-            description="Access to the S3-compatible server that holds MLflow's artifacts",
-            kms_key_id=key,
-            opts=ResourceOptions(parent=self),
-        )
-        credentials: Input[str] = Output.json_dumps(
+        value: Input[str] = Output.json_dumps(
             {
                 "access_key_id": endpoint["access_key_id"],
                 "secret_access_key": endpoint["secret_access_key"],
             }
         )
-        version = secretsmanager.SecretVersion(
+        return secret(
+            self,
             f"{name}-credentials",
-            secret_id=secret.id,
-            # Secret even when the caller forgot to say so.
-            secret_string=Output.secret(credentials),
-            opts=ResourceOptions(parent=self),
+            "Access to the S3-compatible server that holds MLflow's artifacts",
+            value,
+            key=key,
         )
-        # A task started before the value exists fails: who takes the ARN waits for both.
-        return Output.all(secret.arn, version.id).apply(lambda both: str(both[0]))
-
-
-def _encryption(key: Input[str] | None) -> s3.BucketServerSideEncryptionConfigurationRuleArgsDict:
-    if key is None:
-        return {"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}
-    return {
-        "apply_server_side_encryption_by_default": {
-            "sse_algorithm": "aws:kms",
-            "kms_master_key_id": key,
-        },
-        # One call to KMS for many objects: without it each file of a model is billed as one.
-        "bucket_key_enabled": True,
-    }
 
 
 def _tiering(days: int) -> list[s3.BucketLifecycleConfigurationRuleArgsDict]:

@@ -11,8 +11,8 @@ from typing import NotRequired, TypedDict
 import pulumi
 import pulumi_random as random
 from pulumi import Input, Output, ResourceOptions
-from pulumi_aws import secretsmanager
 
+from components._secrets import secret
 from trackstack.core.access import ADMIN_USER, CLIENT_USER
 
 PASSWORD_LENGTH = 32
@@ -80,18 +80,11 @@ class Credentials(pulumi.ComponentResource):
     def _secret(
         self, name: str, description: str, value: Input[str], args: CredentialsArgs
     ) -> Output[str]:
-        secret = secretsmanager.Secret(
+        return secret(
+            self,
             name,
-            description=description,
-            kms_key_id=args.get("kms_key_arn") or None,
-            recovery_window_in_days=0 if args.get("expendable", False) else RECOVERY_DAYS,
-            opts=ResourceOptions(parent=self),
+            description,
+            value,
+            key=args.get("kms_key_arn") or None,
+            recovery_days=0 if args.get("expendable", False) else RECOVERY_DAYS,
         )
-        version = secretsmanager.SecretVersion(
-            name,
-            secret_id=secret.id,
-            secret_string=Output.secret(value),
-            opts=ResourceOptions(parent=self),
-        )
-        # A task started before the value exists fails: who takes the ARN waits for both.
-        return Output.all(secret.arn, version.id).apply(lambda both: str(both[0]))

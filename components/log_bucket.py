@@ -16,6 +16,7 @@ import pulumi
 from pulumi import Input, Output, ResourceOptions
 from pulumi_aws import s3
 
+from components._buckets import guarded_bucket
 from trackstack.core import policies
 
 NONCURRENT_DAYS = 7
@@ -45,50 +46,21 @@ class LogBucket(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: LogBucketArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("trackstack:index:LogBucket", name, {**args}, opts)
-        expendable = args.get("expendable", False)
-        # As in the artifact store: a destroy that is refused half-way leaves the guards.
-        kept = ResourceOptions(parent=self, protect=not expendable)
-        bucket = s3.Bucket(f"{name}-bucket", force_destroy=expendable, opts=kept)
-        private = s3.BucketPublicAccessBlock(
-            f"{name}-private",
-            bucket=bucket.id,
-            block_public_acls=True,
-            block_public_policy=True,
-            ignore_public_acls=True,
-            restrict_public_buckets=True,
-            opts=kept,
-        )
-        owned = s3.BucketOwnershipControls(
-            f"{name}-owned",
-            bucket=bucket.id,
-            rule={"object_ownership": "BucketOwnerEnforced"},
-            opts=kept,
-        )
-        encrypted = s3.BucketServerSideEncryptionConfiguration(
-            f"{name}-encrypted",
-            bucket=bucket.id,
-            rules=[{"apply_server_side_encryption_by_default": {"sse_algorithm": "AES256"}}],
-            opts=kept,
-        )
-        versions = s3.BucketVersioning(
-            f"{name}-versions",
-            bucket=bucket.id,
-            versioning_configuration={"status": "Enabled"},
-            opts=kept,
-        )
         region = args["region"]
-        writers = s3.BucketPolicy(
-            f"{name}-writers",
-            bucket=bucket.id,
-            policy=Output.all(bucket.arn, args["account_id"]).apply(
-                lambda v: policies.receive_logs(v[0], region, v[1])
+        made = guarded_bucket(
+            self,
+            name,
+            policy=(
+                "writers",
+                lambda arn: Output.from_input(args["account_id"]).apply(
+                    lambda account: policies.receive_logs(arn, region, account)
+                ),
             ),
-            # Two at once on one bucket: "OperationAborted: A conflicting conditional operation".
-            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[private])),
+            expendable=args.get("expendable", False),
         )
         s3.BucketLifecycleConfiguration(
             f"{name}-tidy",
-            bucket=bucket.id,
+            bucket=made.bucket.id,
             rules=[
                 {
                     "id": "old-logs",
@@ -105,11 +77,9 @@ class LogBucket(pulumi.ComponentResource):
                     "expiration": {"expired_object_delete_marker": True},
                 },
             ],
-            opts=ResourceOptions.merge(kept, ResourceOptions(depends_on=[versions])),
+            opts=ResourceOptions.merge(made.opts, ResourceOptions(depends_on=[made.versions])),
         )
 
-        # A balancer tries a write before it takes the bucket: who is told the name waits.
-        ready = Output.all(bucket.bucket, bucket.arn, writers.id, owned.id, encrypted.id)
-        self.bucket = ready.apply(lambda v: str(v[0]))
-        self.bucket_arn = ready.apply(lambda v: str(v[1]))
+        self.bucket = made.name
+        self.bucket_arn = made.arn
         self.register_outputs({"bucket": self.bucket, "bucket_arn": self.bucket_arn})

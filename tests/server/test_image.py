@@ -5,16 +5,18 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 
 import pytest
 
 from trackstack.core import server_environment as names
+from trackstack.core.image_content import belongs
 from trackstack.server.problem import Refusal
 from trackstack.server.revisions import installed_revisions, revisions_in
 
-SERVER = Path(__file__).parents[2] / "trackstack" / "server"
+ROOT = Path(__file__).parents[2]
+SERVER = ROOT / "trackstack" / "server"
 LOCK = (SERVER / "requirements.txt").read_text()
 
 
@@ -106,22 +108,36 @@ def test_every_locked_library_has_hashes_and_mlflow_is_the_pinned_one() -> None:
     assert locked[1] == version("mlflow") == "3.17.2"
 
 
-def test_what_the_server_imports_is_in_its_lock() -> None:
+def _imported(file: Path) -> set[str]:
+    """The modules that a file asks for by absolute names, and what it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module, f"{file} imports by a relative name"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_what_the_server_imports_is_in_the_image_and_its_lock() -> None:
     locked = set(re.findall(r"^([a-z0-9-]+)==", LOCK, re.MULTILINE))
-    locked |= {"psycopg2"} if "psycopg2-binary" in locked else set()
-    for file in SERVER.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            modules = []
-            if isinstance(node, ast.Import):
-                modules = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                modules = [node.module or ""]
-            for module in modules:
-                top = module.split(".")[0]
-                known = top in sys.stdlib_module_names or top in locked or top == "trackstack"
-                assert known, f"{file.name} imports {module}"
-                if top == "trackstack" and module.split(".")[1] == "core":
-                    assert module == "trackstack.core"
+    distributions = packages_distributions()
+    server = set(SERVER.rglob("*.py"))
+    waiting, seen = set(server), set()
+    while waiting:
+        file = waiting.pop()
+        seen.add(file)
+        assert belongs(file.relative_to(ROOT).as_posix()), f"{file} is not in the image"
+        for module in _imported(file):
+            top, *rest = module.split(".")
+            known = top in sys.stdlib_module_names or top == "trackstack"
+            brought = {name.lower() for name in distributions.get(top, ())}
+            assert known or brought & locked, f"{file} imports {module}"
+            ours = SERVER.parent.joinpath(*rest).with_suffix(".py")
+            if top == "trackstack" and ours.is_file() and ours not in seen:
+                waiting.add(ours)
+    assert seen > server, "nothing of the core was followed"
 
 
 @pytest.mark.live

@@ -28,7 +28,7 @@ def maker(database, region):
             raise RuntimeError("the role is gone")
         return make_token("{key}", time.time())
     return make
-serve.rds_token_maker = maker
+credentials.rds_token_maker = maker
 sys.exit(serve.serve())
 """
 

@@ -236,7 +236,7 @@ def test_an_unknown_verb_is_a_sentence(start: Any) -> None:
     code, _, err = start("server", {}).finish(10)
     assert (code, err) == (
         2,
-        "trackstack.server takes one of migrate, serve, healthy; it was given server.\n",
+        "trackstack.server takes one of migrate, serve, collect, healthy; it was given server.\n",
     )
 
 

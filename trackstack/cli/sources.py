@@ -10,8 +10,7 @@ from trackstack.client import deployed, environment
 from trackstack.client.server import Login
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
-from trackstack.embedded.standins.identity import SIGN_IN_PASSWORD
-from trackstack.embedded.state import SUMMARY, StackState, write_private
+from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, write_private
 
 
 def find_state(stack: str, project: str = "") -> StackState:

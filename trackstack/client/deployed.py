@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from typing import Any
 
+from trackstack.client import sdk
 from trackstack.client.errors import ClientError
 
 _UNKNOWN_STACK = 6  # the exit status of Pulumi's CLI
@@ -48,18 +49,12 @@ def from_parameter(name: str, region: str | None = None) -> dict[str, Any]:
     Raises:
         ClientError: boto3 is missing, or AWS said no; its words are in the sentence.
     """
-    try:
-        import boto3  # noqa: PLC0415 - an extra
-        import botocore.exceptions as aws  # noqa: PLC0415 - comes with it
-    except ImportError:
-        raise ClientError(
-            "Reading an SSM parameter needs boto3: pip install 'trackstack[aws]'."
-        ) from None
+    session = sdk.session("Reading an SSM parameter needs")
     try:
         # boto3 itself reads AWS_DEFAULT_REGION only; Lambda, ECS and most CI set the other.
-        client = boto3.client("ssm", region_name=region or os.environ.get("AWS_REGION"))
+        client = session.client("ssm", region_name=region or os.environ.get("AWS_REGION"))
         value = client.get_parameter(Name=name)["Parameter"]["Value"]
-    except (aws.BotoCoreError, aws.ClientError) as error:
+    except sdk.errors() as error:
         raise ClientError(f"The parameter {name} can't be read: {error}") from None
     try:
         told = json.loads(value)
@@ -86,7 +81,7 @@ def read_secret(arn: str) -> str:
     """
     try:
         answer = _secrets_manager(_region_of(arn)).get_secret_value(SecretId=arn)
-    except _aws_errors() as error:
+    except sdk.errors() as error:
         raise ClientError(f"The secret {arn} can't be read: {error}") from None
     return str(answer["SecretString"])
 
@@ -103,7 +98,7 @@ def write_secret(name: str, region: str, value: str, description: str) -> None:
             client.put_secret_value(SecretId=name, SecretString=value)
         except client.exceptions.ResourceNotFoundException:
             client.create_secret(Name=name, SecretString=value, Description=description)
-    except _aws_errors() as error:
+    except sdk.errors() as error:
         raise ClientError(f"The secret {name} can't be written: {error}") from None
 
 
@@ -112,16 +107,4 @@ def _region_of(arn: str) -> str:
 
 
 def _secrets_manager(region: str) -> Any:
-    try:
-        import boto3  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ClientError(
-            "Secrets Manager is asked by boto3: pip install 'trackstack[aws]'."
-        ) from None
-    return boto3.client("secretsmanager", region_name=region)
-
-
-def _aws_errors() -> tuple[type[Exception], ...]:
-    import botocore.exceptions as aws  # noqa: PLC0415 - comes with boto3
-
-    return (aws.BotoCoreError, aws.ClientError)
+    return sdk.session("Secrets Manager is asked by").client("secretsmanager", region_name=region)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from trackstack.client import sdk
 from trackstack.client.errors import ClientError
 from trackstack.core import policies
 
@@ -81,12 +82,7 @@ def ensure(project: str, region: str = "", bucket: str = "", alias: str = "") ->
     Raises:
         ClientError: boto3 or credentials are missing, AWS said no, the bucket is somebody else's.
     """
-    try:
-        import boto3  # noqa: PLC0415 - an extra
-        import botocore.exceptions as aws  # noqa: PLC0415 - comes with it
-    except ImportError:
-        raise ClientError("This needs boto3: pip install 'trackstack[aws]'.") from None
-    session = boto3.Session()
+    session = sdk.session("This needs")
     region = region or session.region_name or ""
     if not region:
         raise ClientError("No region is set: say --region, such as --region eu-central-1.")
@@ -98,19 +94,24 @@ def ensure(project: str, region: str = "", bucket: str = "", alias: str = "") ->
         key_arn = key.ensure()
         store = _Bucket(session.client("s3", region_name=region), bucket, region, account)
         store.ensure(key_arn)
-    except aws.NoCredentialsError:
-        raise ClientError(
-            "There are no AWS credentials here: log in (`aws sso login`), or set AWS_PROFILE."
-        ) from None
-    except aws.ClientError as error:
-        told = error.response.get("Error", {})
-        raise ClientError(
-            f"AWS refused {error.operation_name} ({told.get('Code', 'no code')}):"
-            f" {str(told.get('Message') or 'no reason given').rstrip('.')}."
-        ) from None
-    except aws.BotoCoreError as error:
-        raise ClientError(f"AWS can't be asked: {str(error).rstrip('.')}.") from None
+    except sdk.errors() as error:
+        raise ClientError(_reason(error)) from None
     return Backend(bucket, region, alias, key_arn, (*key.changed, *store.changed))
+
+
+def _reason(error: Exception) -> str:
+    """What to tell of one of boto3's errors; a sentence."""
+    import botocore.exceptions as aws  # noqa: PLC0415 - comes with boto3
+
+    if isinstance(error, aws.NoCredentialsError):
+        return "There are no AWS credentials here: log in (`aws sso login`), or set AWS_PROFILE."
+    if not isinstance(error, aws.ClientError):
+        return f"AWS can't be asked: {str(error).rstrip('.')}."
+    told = error.response.get("Error", {})
+    return (
+        f"AWS refused {error.operation_name} ({told.get('Code', 'no code')}):"
+        f" {str(told.get('Message') or 'no reason given').rstrip('.')}."
+    )
 
 
 class _Key:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from trackstack.client import sdk
 from trackstack.client.errors import ClientError
 from trackstack.client.loopback_proxy import LoopbackProxy
 from trackstack.core.tunnel import CONTAINER
@@ -49,12 +50,8 @@ class Services:
 
 def services(region: str) -> Services:
     """boto3's, with the credentials of whoever calls; ClientError when it isn't installed."""
-    try:
-        import boto3  # noqa: PLC0415 - an extra
-    except ImportError:
-        raise ClientError("A tunnel needs boto3: pip install 'trackstack[aws]'.") from None
-    session = boto3.Session(region_name=region)
-    return Services(session.client("ecs"), session.client("ssm"))
+    session = sdk.session("A tunnel needs")
+    return Services(*(session.client(one, region_name=region) for one in ("ecs", "ssm")))
 
 
 def facts_of(outputs: Mapping[str, Any], stack: str) -> dict[str, str]:

@@ -169,7 +169,8 @@ def preview(
     state = StackState.open(project.name, stack)
     started = time.monotonic()
     host = PreviewHost(state)
-    answers = StackAnswers(host, region_of(project, configuration))
+    region = region_of(project, configuration)
+    answers = StackAnswers(host, region)
     with Packs(packs, project, stack, configuration, policy_settings) as asked:
         recording = monitor.evaluate(project, stack, configuration, answers)
         evaluated = time.monotonic()
@@ -183,7 +184,7 @@ def preview(
         "plan": time.monotonic() - checked,
     }
     summary = _summary(state, plan, before, _process_changes(plan, state), seconds)
-    bill = estimate(recording.resources, Usage(), stack=stack)
+    bill = estimate(recording.resources, Usage(), stack=stack, region=region)
     cost = bill.one_line if bill.lines else ""
     return replace(summary, findings=findings, cost=cost)
 

@@ -31,6 +31,8 @@ from trackstack.embedded.errors import ConvergeError
 
 SUMMARY = "stack.json"
 """What the last whole ``up`` left: outputs, and the digests that the next one compares with."""
+SIGN_IN_PASSWORD = "sign-in/password"  # noqa: S105 - the name of a stored secret
+"""What the page that plays the identity provider asks for."""
 _LOOPBACK = "127.0.0.1"
 # Below Linux's (32768+) and macOS's (49152+) range for outgoing connections, so that a port
 # saved today isn't some browser's end of a connection tomorrow.

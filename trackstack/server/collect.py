@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +25,7 @@ from trackstack.core import server_environment as names
 from trackstack.server.credentials import keep_logged_in
 from trackstack.server.environment import Database, Reader
 from trackstack.server.problem import FAILED, UNKNOWN_SCHEMA, Refusal
-from trackstack.server.revisions import installed_revisions
+from trackstack.server.revisions import current_revision, installed_revisions
 from trackstack.server.serve import store_uri
 
 BUDGET_SECONDS = 3600.0
@@ -77,16 +76,9 @@ def _read_environment() -> _Settings:
     destination = reader.text("MLFLOW_ARTIFACTS_DESTINATION")
     days = reader.number(names.DELETED_RUNS_DAYS)
     database = reader.database()
-    password_file = Path(reader.text(names.PASSWORD_FILE))
-    password = None
-    region = ""
-    auth = reader.choice(names.DATABASE_AUTH, ("iam", "password"))
-    if auth == "password":
-        password = reader.text(names.DATABASE_PASSWORD)
-    elif auth == "iam":
-        region = reader.text("AWS_DEFAULT_REGION")
+    login = reader.login()
     reader.close("collect")
-    keep_logged_in(database, password_file, password, region)
+    keep_logged_in(database, login)
     return _Settings(database, destination, days)
 
 
@@ -107,11 +99,7 @@ def _refuse_another_schema(database: Database) -> None:
             ) as connection,
             connection.cursor() as cursor,
         ):
-            cursor.execute("SELECT to_regclass('public.alembic_version') IS NOT NULL")
-            found = None
-            if cursor.fetchone()[0]:
-                cursor.execute("SELECT max(version_num) FROM public.alembic_version")
-                found = cursor.fetchone()[0]
+            found = current_revision(cursor)
     except psycopg2.Error as error:
         said = str(error).strip().splitlines()[0].rstrip(".")
         raise Refusal(f"The database can't be asked for what was deleted: {said}.") from error

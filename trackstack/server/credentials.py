@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trackstack.core.log_lines import TOKEN_NOT_RENEWED
-from trackstack.server.environment import Database
+from trackstack.server.environment import Database, Login
 from trackstack.server.problem import FAILED, Refusal
 
 RENEWAL_SECONDS = 600.0
@@ -137,23 +137,20 @@ def _escaped(field: str) -> str:
     return field.replace("\\", "\\\\").replace(":", "\\:")
 
 
-def keep_logged_in(database: Database, file: Path, password: str | None, region: str) -> None:
+def keep_logged_in(database: Database, login: Login) -> None:
     """Write the file that libpq reads, and go on renewing it where tokens take a password's place.
 
-    Args:
-        database: where, and as who.
-        file: the password file.
-        password: the password. None: RDS tokens.
-        region: the region that tokens are made for.
+    Raises:
+        Refusal: the file can't be written, or no token can be made.
     """
-    if password is not None:
-        write_password_file(file, password_line(database, password))
+    if login.password is not None:
+        write_password_file(login.file, password_line(database, login.password))
         return
     try:
-        make_token = rds_token_maker(database, region)
+        make_token = rds_token_maker(database, login.region)
 
         def renew() -> None:
-            write_password_file(file, password_line(database, make_token()))
+            write_password_file(login.file, password_line(database, make_token()))
 
         renew()
     except Refusal:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from trackstack.core import server_environment as names
 from trackstack.server.problem import MISUSED, Refusal
@@ -16,6 +17,18 @@ class Database:
     port: int
     name: str
     user: str
+
+
+@dataclass(frozen=True)
+class Login:
+    """What the server proves itself with to the database."""
+
+    file: Path
+    """Where libpq reads it on every new connection."""
+    password: str | None = field(repr=False)
+    """None: RDS tokens."""
+    region: str
+    """The region that tokens are made for; empty with a password."""
 
 
 class Reader:
@@ -72,6 +85,16 @@ class Reader:
             port=self.number(names.DATABASE_PORT),
             name=self.text(names.DATABASE_NAME),
             user=self.text(names.DATABASE_USER),
+        )
+
+    def login(self) -> Login:
+        """Return what the server proves itself with to the database."""
+        file = Path(self.text(names.PASSWORD_FILE))
+        auth = self.choice(names.DATABASE_AUTH, ("iam", "password"))
+        return Login(
+            file=file,
+            password=self.text(names.DATABASE_PASSWORD) if auth == "password" else None,
+            region=self.text("AWS_DEFAULT_REGION") if auth == "iam" else "",
         )
 
     def complain(self, sentence: str) -> None:

@@ -24,7 +24,7 @@ from trackstack.core import server_environment as names
 from trackstack.server.auth.users import Passwords, prepare_users
 from trackstack.server.environment import Database, Reader
 from trackstack.server.problem import FAILED, NOT_ALLOWED, UNKNOWN_SCHEMA, Refusal
-from trackstack.server.revisions import Revisions, installed_revisions
+from trackstack.server.revisions import Revisions, current_revision, installed_revisions
 
 _LOCK = 0x747261636B_5DB  # "track" and a tail; any number does, but it must never change
 _WAIT_SECONDS = 120.0
@@ -218,7 +218,7 @@ def _hand_over(cursor: Any, role: sql.Identifier) -> None:
 
 def _prepare_schema(connection: Any, settings: _Settings, revisions: Revisions) -> None:
     with connection.cursor() as cursor:
-        current = _current_revision(cursor)
+        current = current_revision(cursor)
         if current == revisions.head:
             _say(f"The schema is current ({current}).")
             return
@@ -249,14 +249,6 @@ def _prepare_schema(connection: Any, settings: _Settings, revisions: Revisions) 
         )
     _run_migrations(settings, from_nothing=current is None)
     _say(f"The schema is at revision {revisions.head} after {time.monotonic() - started:.1f} s.")
-
-
-def _current_revision(cursor: Any) -> str | None:
-    if not _one(cursor, "SELECT to_regclass('public.alembic_version') IS NOT NULL"):
-        return None
-    cursor.execute("SELECT version_num FROM public.alembic_version ORDER BY version_num")
-    found = [row[0] for row in cursor.fetchall()]
-    return "+".join(found) or None
 
 
 def _holds_data(cursor: Any) -> bool:

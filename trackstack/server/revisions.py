@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from psycopg2 import sql
 
 from trackstack.server.problem import Refusal
 
@@ -59,3 +62,18 @@ def revisions_in(folder: Path) -> Revisions:
     if len(heads) != 1 or parents - known:
         raise Refusal(f"The migrations in {folder} don't end in one head: {sorted(heads)}.")
     return Revisions(head=heads.pop(), known=frozenset(known))
+
+
+def current_revision(cursor: Any, table: str = "alembic_version") -> str | None:
+    """Return the revision that a database's tables are at, or None when nobody made any.
+
+    Args:
+        cursor: of psycopg2.
+        table: where alembic notes it; several rows are several heads, joined by ``+``.
+    """
+    cursor.execute("SELECT to_regclass(%s) IS NOT NULL", (f"public.{table}",))
+    if not cursor.fetchone()[0]:
+        return None
+    name = sql.Identifier("public", table)
+    cursor.execute(sql.SQL("SELECT version_num FROM {} ORDER BY version_num").format(name))
+    return "+".join(row[0] for row in cursor.fetchall()) or None

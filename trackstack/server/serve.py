@@ -22,7 +22,7 @@ from trackstack.server.auth.configuration import auth_configuration
 from trackstack.server.auth.environment import Access, read_access
 from trackstack.server.auth.users import wait_for_users
 from trackstack.server.credentials import keep_logged_in, write_owner_only
-from trackstack.server.environment import Database, Reader
+from trackstack.server.environment import Database, Login, Reader
 from trackstack.server.problem import FAILED, Refusal
 
 _GRACEFUL_SECONDS = 110
@@ -54,10 +54,8 @@ class _Settings:
     artifacts_only: bool
     database: Database | None
     """None: an artifacts-only server that asks nobody, and has nothing to do with the database."""
-    password: str | None
-    """None: RDS tokens."""
-    password_file: Path | None
-    region: str
+    login: Login | None
+    """None together with the database."""
     graceful_seconds: int
     keep_alive_seconds: int
     access: Access | None
@@ -67,7 +65,8 @@ class _Settings:
 def serve() -> int:
     """Serve until told to stop; return the exit status."""
     settings = _read_environment()
-    _start_credential(settings)
+    if settings.database is not None and settings.login is not None:
+        keep_logged_in(settings.database, settings.login)
     _prepare_access(settings)
     child = _Child(settings.graceful_seconds + _STOP_MARGIN_SECONDS)
     child.start(_child_environment(os.environ, settings))
@@ -81,23 +80,12 @@ def _read_environment() -> _Settings:
     reader.text("MLFLOW_ARTIFACTS_DESTINATION")
     artifacts_only = reader.flag("MLFLOW_ARTIFACTS_ONLY")
     access = read_access(reader)
-    database = password_file = password = None
-    region = ""
-    if access or not artifacts_only:
-        database = reader.database()
-        password_file = Path(reader.text(names.PASSWORD_FILE))
-        auth = reader.choice(names.DATABASE_AUTH, ("iam", "password"))
-        if auth == "password":
-            password = reader.text(names.DATABASE_PASSWORD)
-        elif auth == "iam":
-            region = reader.text("AWS_DEFAULT_REGION")
+    asks = bool(access) or not artifacts_only
     settings = _Settings(
         artifacts_only=artifacts_only,
         access=access,
-        database=database,
-        password=password,
-        password_file=password_file,
-        region=region,
+        database=reader.database() if asks else None,
+        login=reader.login() if asks else None,
         graceful_seconds=reader.number(names.GRACEFUL_SECONDS, _GRACEFUL_SECONDS),
         keep_alive_seconds=reader.number(names.KEEP_ALIVE_SECONDS, _KEEP_ALIVE_SECONDS),
     )
@@ -105,26 +93,19 @@ def _read_environment() -> _Settings:
     return settings
 
 
-def _start_credential(settings: _Settings) -> None:
-    database, file = settings.database, settings.password_file
-    if database is None or file is None:
-        return
-    keep_logged_in(database, file, settings.password, settings.region)
-
-
 def _prepare_access(settings: _Settings) -> None:
     """Write what MLflow's auth app reads, and let it start only on tables that are there."""
-    if settings.access is None or settings.database is None or settings.password_file is None:
+    if settings.access is None or settings.database is None or settings.login is None:
         return
     text = auth_configuration(settings.access, store_uri(settings.database))
-    write_owner_only(_auth_file(settings.password_file), text)
+    write_owner_only(_auth_file(settings.login), text)
     if settings.artifacts_only:
         # No migration runs beside it, and its auth app would make the tables itself: a race.
         wait_for_users()
 
 
-def _auth_file(password_file: Path) -> Path:
-    return password_file.with_name("auth.ini")
+def _auth_file(login: Login) -> Path:
+    return login.file.with_name("auth.ini")
 
 
 def _child_environment(environment: Mapping[str, str], settings: _Settings) -> dict[str, str]:
@@ -150,8 +131,8 @@ def _child_environment(environment: Mapping[str, str], settings: _Settings) -> d
     ).strip()
     for name in _NOT_FOR_MLFLOW:
         ours.pop(name, None)
-    if settings.access is not None and settings.password_file is not None:
-        ours["MLFLOW_AUTH_CONFIG_PATH"] = str(_auth_file(settings.password_file))
+    if settings.access is not None and settings.login is not None:
+        ours["MLFLOW_AUTH_CONFIG_PATH"] = str(_auth_file(settings.login))
         # A route that MLflow can't judge is refused; its default, but not to be left to that.
         ours["MLFLOW_BASIC_AUTH_FAIL_CLOSED"] = "true"
     if settings.artifacts_only or settings.database is None:

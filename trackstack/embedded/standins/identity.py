@@ -10,12 +10,12 @@ from trackstack.embedded import sign_in
 from trackstack.embedded.record import Registered
 from trackstack.embedded.specs import ProcessSpec, TcpReady
 from trackstack.embedded.standins.base import LOOPBACK, Host, Plan, known
+from trackstack.embedded.state import SIGN_IN_PASSWORD
 
 ACTION = "authenticate-oidc"
 NAME = "sign-in"
 _SESSION_SECONDS = 604800
 """A balancer's default (ELB API reference, AuthenticateOidcActionConfig)."""
-SIGN_IN_PASSWORD = "sign-in/password"  # noqa: S105 - the name of a stored secret
 _KEY = "sign-in/key"
 _KEY_ID = "sign-in/key-id"
 

@@ -14,7 +14,7 @@ import psycopg2
 
 from trackstack.core import access
 from trackstack.server.problem import MISUSED, NOT_ALLOWED, UNKNOWN_SCHEMA, Refusal
-from trackstack.server.revisions import auth_migrations, revisions_in
+from trackstack.server.revisions import auth_migrations, current_revision, revisions_in
 
 _VERSION_TABLE = "alembic_version_auth"
 _WAIT_SECONDS = 540.0
@@ -41,7 +41,7 @@ def prepare_users(
     """
     revisions = revisions_in(auth_migrations() / "versions")
     with connection.cursor() as cursor:
-        current = _revision(cursor)
+        current = current_revision(cursor, _VERSION_TABLE)
     if current != revisions.head:
         if current is not None and current not in revisions.known:
             raise Refusal(
@@ -86,7 +86,7 @@ def wait_for_users(
             connection = psycopg2.connect("", connect_timeout=10)
             try:
                 with connection.cursor() as cursor:
-                    found = _revision(cursor)
+                    found = current_revision(cursor, _VERSION_TABLE)
                     problem = f"the tables of users are at revision {found or 'none'}, not {head}"
                     if found == head and _hash_of(cursor, access.ADMIN_USER):
                         return
@@ -100,15 +100,6 @@ def wait_for_users(
             say(f"Waiting for a tracking task to prepare the database: {problem}.")
             waiting = True
         sleep(1)
-
-
-def _revision(cursor: Any) -> str | None:
-    cursor.execute(f"SELECT to_regclass('public.{_VERSION_TABLE}') IS NOT NULL")
-    if not cursor.fetchone()[0]:
-        return None
-    cursor.execute(f"SELECT version_num FROM public.{_VERSION_TABLE}")  # noqa: S608 - a constant
-    row = cursor.fetchone()
-    return None if row is None else str(row[0])
 
 
 def _upgrade(connection: Any, head: str) -> None:
