@@ -79,6 +79,7 @@ class Tunnel(pulumi.ComponentResource):
                 from_port=HTTPS_PORT,
                 to_port=HTTPS_PORT,
                 cidr_ipv4="0.0.0.0/0",
+                description=f"{name} out to port {HTTPS_PORT}",
                 opts=child,
             )
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pulumi
 import pytest
 from pulumi import ResourceOptions
-from pulumi_aws import ec2, s3
+from pulumi_aws import ec2, iam, s3
 
 from trackstack.embedded import monitor, wire
 from trackstack.embedded.errors import ProgramError
@@ -57,6 +57,15 @@ def test_an_auto_name_and_an_id_are_the_same_on_every_evaluation(record: Record)
     assert first["bucket"].startswith("runs-")
     assert len(first["bucket"]) == len("runs-") + 7
     assert first["vpc"].startswith("vpc-")
+
+
+def test_an_identity_provider_has_the_arn_that_trust_policies_name(record: Record) -> None:
+    def program() -> None:
+        provider = iam.OpenIdConnectProvider("ci", url="https://ci.test/a", client_id_lists=["aws"])
+        pulumi.export("arn", provider.arn)
+
+    account = "arn:aws:iam::000000000000"
+    assert record(program).outputs["arn"] == f"{account}:oidc-provider/ci.test/a"
 
 
 def test_what_only_aws_could_tell_is_unknown_and_not_none(record: Record) -> None:

@@ -45,6 +45,9 @@ _ARN = {
     "aws:s3/bucket:Bucket": "arn:aws:s3:::{name}",
     "aws:iam/role:Role": "arn:aws:iam::{account}:role/{name}",
     "aws:iam/policy:Policy": "arn:aws:iam::{account}:policy/{name}",
+    "aws:iam/openIdConnectProvider:OpenIdConnectProvider": (
+        "arn:aws:iam::{account}:oidc-provider/{host}"
+    ),
     "aws:rds/instance:Instance": "arn:aws:rds:{region}:{account}:db:{name}",
     "aws:ecs/cluster:Cluster": "arn:aws:ecs:{region}:{account}:cluster/{name}",
     "aws:ecs/service:Service": "arn:aws:ecs:{region}:{account}:service/{name}",
@@ -116,6 +119,7 @@ def generic(registered: Registered, region: str) -> Answer:
     arn = template.format(
         name=name,
         bare=name.removeprefix("/"),
+        host=str(registered.inputs.get("url", "")).removeprefix("https://"),
         account=ACCOUNT,
         region=region,
         module=module,
