@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,18 @@ ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
 STEP_SECONDS = 600
 """No step of any stack may take longer; the longest, an ``up``, took 119 s on 2 busy cores."""
+SPARES_MOTO: Mapping[str, object] = {
+    # moto runs no task: a service of its never gets as many as it was asked for.
+    "wait_for_steady_state": False,
+    # And its create_service doesn't know capacity providers, so a service on Spot is read back as
+    # one that isn't, which an older AWS provider wants to replace.
+    "spot": False,
+    # Its application-autoscaling answers "list_tags_for_resource … not been implemented" by 500,
+    # which the provider tries again for a quarter of an hour.
+    "tracking_tasks_max": 0,
+    "artifacts_tasks_max": 0,
+}
+"""Settings of every stack here, with what moto lacks."""
 _CHANGES_NOTHING = {"same", "read", "refresh"}
 _COMPONENTS = "trackstack:"  # AWS never hears of them; the engine shows their inputs as changed
 
@@ -186,9 +198,21 @@ def _changes(steps: Iterable[Mapping[str, Any]]) -> list[Change]:
 
 
 @contextlib.contextmanager
-def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
-    """A stack that is initialised and not up yet; its processes are gone afterwards."""
-    project = copy_of_the_program(folder / "project")
+def engine_of(
+    stack: str,
+    folder: Path,
+    program: Callable[[Path], Path] = copy_of_the_program,
+    settings: Mapping[str, object] = SPARES_MOTO,
+) -> Iterator[Engine]:
+    """A stack that is initialised and not up yet; its processes are gone afterwards.
+
+    Args:
+        stack: its name.
+        folder: an empty one.
+        program: puts the program into the folder that it is given.
+        settings: what the stack file doesn't say.
+    """
+    project = program(folder / "project")
     (project / ".venv").symlink_to(sys.prefix)  # what Pulumi.yaml calls the virtualenv
     (folder / "backend").mkdir()
     with moto(folder / "moto.log") as endpoint:
@@ -213,15 +237,8 @@ def engine_of(stack: str, folder: Path) -> Iterator[Engine]:
         )
         try:
             engine.pulumi("stack", "init", stack)
-            # moto runs no task: a service of its never gets as many as it was asked for.
-            engine.set("wait_for_steady_state", False)
-            # And its create_service doesn't know capacity providers, so a service on Spot is read
-            # back as one that isn't, which an older AWS provider wants to replace.
-            engine.set("spot", False)
-            # Its application-autoscaling answers "list_tags_for_resource … not been implemented"
-            # by 500, which the provider tries again for a quarter of an hour.
-            engine.set("tracking_tasks_max", 0)
-            engine.set("artifacts_tasks_max", 0)
+            for key, value in settings.items():
+                engine.set(key, value)
             yield engine
         finally:
             _end_those_that_speak_to(endpoint)

@@ -4,6 +4,7 @@ The real provider retries a call that nobody answers for half an hour, and a tes
 added here keeps what it is given and gives it back, no more; moto 5.2 has none of it.
 """
 
+import fnmatch
 import json
 import sys
 import uuid
@@ -12,6 +13,7 @@ from typing import Any
 from moto.budgets.responses import BudgetsResponse
 from moto.logs.responses import LogsResponse
 from moto.rds.models import DBInstance
+from moto.s3.models import FakeBucket
 from moto.server import main
 
 _queries: dict[str, dict[str, Any]] = {}
@@ -88,11 +90,29 @@ def make_database(self: DBInstance, *args: Any, **declared: Any) -> None:
     _make_database(self, *args, **declared)
     for key in (
         "enable_performance_insights",
+        "performance_insights_kms_key_id",
         "performance_insights_retention_period",
         "database_insights_mode",
     ):
         if declared.get(key) is not None:
             setattr(self, key, declared[key])
+
+
+def may_log(target_bucket: FakeBucket, target_prefix: str | None) -> bool:
+    """S3: whether a policy lets S3 write its log below a prefix.
+
+    moto's own falls over a statement about everybody, and takes a resource by its letters only.
+    """
+    if not target_bucket.policy:
+        return False
+    wanted = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}x"
+    return any(
+        statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "logging.s3.amazonaws.com"}
+        and "s3:PutObject" in statement["Action"]
+        and fnmatch.fnmatchcase(wanted, statement["Resource"])
+        for statement in json.loads(target_bucket.policy)["Statement"]
+    )
 
 
 for response, calls in (
@@ -113,6 +133,7 @@ for response, calls in (
 
 BudgetsResponse.create_budget = create_budget
 DBInstance.__init__ = make_database
+FakeBucket._log_permissions_enabled_policy = staticmethod(may_log)
 DBInstance.performance_insights_enabled = property(
     lambda database: getattr(database, "enable_performance_insights", False)
 )

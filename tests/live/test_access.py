@@ -14,7 +14,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -58,6 +58,8 @@ OIDC = """  mlflow-platform:tls: domain
 OPEN = {"/health", "/static-files/<path:path>", "/api/3.0/mlflow/server-info"}
 ROUTES: dict[tuple[str, str], list[tuple[str, str]]] = {}
 DATA = "x-amzn-oidc-data"
+FAR = {"/ajax-api/3.0/mlflow/gateway/supported-models"}
+"""Opened, it asks the internet for what language models cost: not in a test."""
 LIST_ROUTES = """
 import json
 from starlette.routing import Mount
@@ -119,15 +121,14 @@ class Service:
                 return answer.status, answer.read()
 
     def status(self, route: tuple[str, str], headers: Mapping[str, str] | None) -> int:
-        """The status alone; 0 for a route that was opened and is still at work."""
-        try:
-            return self.ask(route[0], filled(route[1]), headers)[0]
-        except TimeoutError:
-            return 0
+        """The status alone."""
+        return self.ask(route[0], filled(route[1]), headers)[0]
 
-    def sweep(self, headers: Mapping[str, str] | None = None) -> dict[tuple[str, str], int]:
-        """The status of every route for somebody with these headers."""
-        routes = self.routes()
+    def sweep(
+        self, headers: Mapping[str, str] | None = None, *, but: Collection[str] = ()
+    ) -> dict[tuple[str, str], int]:
+        """The status of every route, but of some paths, for somebody with these headers."""
+        routes = [route for route in self.routes() if route[1] not in but]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             answers = pool.map(lambda one: self.status(one, headers), routes)
             return dict(zip(routes, answers, strict=True))
@@ -225,7 +226,7 @@ def test_wrong_credentials_open_nothing(stack: Stack, login: tuple[str, str]) ->
 
 def test_right_credentials_open_every_route(stack: Stack) -> None:
     for service in services(stack):
-        statuses = service.sweep(basic(stack.login("admin")))
+        statuses = service.sweep(basic(stack.login("admin")), but=FAR)
         assert [one for one, status in statuses.items() if status == 401] == []
 
 

@@ -37,6 +37,8 @@ def run(program: Callable[[], None], request: dict[str, Any]) -> None:
             root_directory=request["root"],
         )
     )
+    # The SDK tells an engine of every step of a registration, hundreds of calls that nobody reads.
+    pulumi.log.debug = _say_nothing
     # Asyncio complains of futures that a failing program left unobserved; that is harmless here.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     loop = asyncio.new_event_loop()
@@ -50,6 +52,10 @@ def run(program: Callable[[], None], request: dict[str, Any]) -> None:
         asyncio.set_event_loop(None)
         executor.shutdown(wait=True)
         loop.close()
+
+
+def _say_nothing(*_: Any, **__: Any) -> None:
+    pass
 
 
 def user_frames(error: BaseException, root: Path) -> list[dict[str, Any]]:
