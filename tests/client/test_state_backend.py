@@ -200,6 +200,13 @@ def test_without_a_region_one_is_asked_for(aws: Aws) -> None:
     )
 
 
+def test_a_profile_that_is_not_there_is_one_sentence(
+    aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert refused(make) == "AWS can't be asked: The config profile (nobody) could not be found."
+
+
 def test_without_credentials_a_login_is_asked_for(
     aws: Aws, monkeypatch: pytest.MonkeyPatch
 ) -> None:

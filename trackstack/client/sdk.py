@@ -12,13 +12,16 @@ def session(need: str) -> Any:
         need: how the sentence begins that ends with what is missing: "A tunnel needs".
 
     Raises:
-        ClientError: boto3 is not installed.
+        ClientError: boto3 is not installed, or the environment names a profile that isn't there.
     """
     try:
         import boto3  # noqa: PLC0415 - an extra, and half a second
     except ImportError:
         raise ClientError(f"{need} boto3: pip install 'trackstack[aws]'.") from None
-    return boto3.Session()
+    try:
+        return boto3.Session()
+    except errors() as error:
+        raise ClientError(f"AWS can't be asked: {str(error).rstrip('.')}.") from None
 
 
 def errors() -> tuple[type[Exception], ...]:
