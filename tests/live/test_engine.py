@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components.credentials import PASSWORD_LENGTH
 from tests.live.engine import Change, Engine, engine_of, missing
 from trackstack.core.outputs import OUTPUT_NAMES
 
@@ -24,8 +25,12 @@ pytestmark = [
     pytest.mark.skipif(bool(_MISSING), reason=f"no real engine here: {_MISSING}"),
 ]
 
+BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 BUCKET = "aws:s3/bucket:Bucket"
 DATABASE = "aws:rds/instance:Instance"
+KEY = "aws:kms/key:Key"
+LOG = "aws:cloudwatch/logGroup:LogGroup"
+SECRET = "aws:secretsmanager/secret:Secret"
 SERVICE = "aws:ecs/service:Service"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
 
@@ -66,12 +71,8 @@ UPDATES = {
         "log_retention_days",
         14,
         {
-            Change(
-                "update",
-                "aws:cloudwatch/logGroup:LogGroup",
-                "mlflow-server-log",
-                frozenset({"retentionInDays"}),
-            )
+            Change("update", LOG, f"mlflow-{of}-log", frozenset({"retentionInDays"}))
+            for of in ("server", "backend-postgresql", "backend-upgrade")
         },
     ),
     "staging": (
@@ -203,6 +204,9 @@ def test_trackstack_env_tells_clients_of_a_deployed_stack_where_to_log(deployed:
         if certificate := outputs["tracking_certificate"]:
             path = told.pop("MLFLOW_TRACKING_SERVER_CERT_PATH")
             assert Path(path).read_text() == certificate
+        if engine.stack == "prod":  # of the environments' stack files, the one with users
+            assert told.pop("MLFLOW_TRACKING_USERNAME") == "client"
+            assert len(told.pop("MLFLOW_TRACKING_PASSWORD")) == PASSWORD_LENGTH
         assert told == {}
 
 
@@ -274,6 +278,15 @@ def assert_expendable_lets_go(engine: Engine) -> None:
     engine.pulumi("config", "set", "expendable", "true")
     assert set(engine.up()) == MOTO_IS_TOLD_AGAIN | {
         Change("update", BUCKET, "mlflow-artifacts-bucket", frozenset({"forceDestroy"})),
+        Change("update", BUCKET, "mlflow-logs-bucket", frozenset({"forceDestroy"})),
+        Change("update", KEY, "mlflow-encryption-key", frozenset({"deletionWindowInDays"})),
+        Change("update", BALANCER, "mlflow-door-balancer", frozenset({"enableDeletionProtection"})),
+        *(
+            Change(
+                "update", SECRET, f"mlflow-credentials-{of}", frozenset({"recoveryWindowInDays"})
+            )
+            for of in ("admin", "client", "session")
+        ),
         Change(
             "update",
             DATABASE,
