@@ -11,12 +11,11 @@ import http.client
 import json
 import subprocess
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -27,6 +26,7 @@ from tests.live.stacks import Stack, copy_of_the_program
 from trackstack.client.server import Login
 from trackstack.embedded.sign_in import Signer, make_key
 from trackstack.embedded.state import StackState
+from trackstack.server.auth.decisions import SECONDS
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("access"), pytest.mark.timeout(1200)]
 
@@ -109,20 +109,20 @@ class Service:
         return sorted({(method, path) for path, methods in listed for method in methods})
 
     def ask(
-        self, method: str, path: str, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
     ) -> tuple[int, bytes]:
         """Status and body."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        body = None if method in {"GET", "HEAD", "OPTIONS"} else b"{}"
+        sent = None if method in {"GET", "HEAD", "OPTIONS"} else json.dumps(body or {})
         told = {"Content-Type": "application/json", **(headers or {})}
         with contextlib.closing(connection):
-            connection.request(method, path, body, told)
+            connection.request(method, path, sent, told)
             with connection.getresponse() as answer:
                 return answer.status, answer.read()
-
-    def status(self, route: tuple[str, str], headers: Mapping[str, str] | None) -> int:
-        """The status alone."""
-        return self.ask(route[0], filled(route[1]), headers)[0]
 
     def sweep(
         self, headers: Mapping[str, str] | None = None, *, but: Collection[str] = ()
@@ -130,8 +130,15 @@ class Service:
         """The status of every route, but of some paths, for somebody with these headers."""
         routes = [route for route in self.routes() if route[1] not in but]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            answers = pool.map(lambda one: self.status(one, headers), routes)
+            answers = pool.map(lambda one: self.ask(one[0], filled(one[1]), headers)[0], routes)
             return dict(zip(routes, answers, strict=True))
+
+    def post(
+        self, method: str, headers: Mapping[str, str], **body: object
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and answer of a method of MLflow's API."""
+        status, content = self.ask("POST", f"/api/{method}", headers, body)
+        return status, json.loads(content) if status == http.HTTPStatus.OK else {}
 
 
 def filled(rule: str) -> str:
@@ -424,15 +431,20 @@ def test_without_credentials_the_client_is_told_how_to_get_some(
     assert "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in done.stderr
 
 
+def made(stack: Stack, name: str, folder: Path) -> tuple[str, str]:
+    """A new user's name and password."""
+    file = folder / f"{name}.env"
+    stack.cli("users", "add", name, "--stack", stack.name, "--to-file", str(file))
+    assert file.stat().st_mode & 0o077 == 0
+    told = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    return name, json.loads(told["MLFLOW_TRACKING_PASSWORD"])
+
+
 def test_what_is_not_yours_is_closed_in_the_artifacts_service_too(
     guarded: Stack, tmp_path: Path
 ) -> None:
     experiment, run = train(guarded, tmp_path)
-    file = tmp_path / "bob.env"
-    guarded.cli("users", "add", "bob", "--stack", "guarded", "--to-file", str(file))
-    assert file.stat().st_mode & 0o077 == 0
-    told = dict(line.split("=", 1) for line in file.read_text().splitlines())
-    bob = basic(("bob", json.loads(told["MLFLOW_TRACKING_PASSWORD"])))
+    bob = basic(made(guarded, "bob", tmp_path))
     path = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/weights.txt"
     listing = f"/api/2.0/mlflow-artifacts/artifacts?path={experiment}/{run}/artifacts"
 
@@ -448,21 +460,61 @@ def test_what_is_not_yours_is_closed_in_the_artifacts_service_too(
 
     assert asked(basic(guarded.login())) == {(200, 200, 200)}
     assert asked(bob) == {(403, 403, 403)}
-    grant = {
-        "username": "bob",
-        "resource_type": "experiment",
-        "resource_id": experiment,
-        "permission": "READ",
-    }
-    request = urllib.request.Request(
-        f"{guarded.uri}/api/3.0/mlflow/users/permissions/grant",
-        data=json.dumps(grant).encode(),
-        headers={"Content-Type": "application/json", **basic(guarded.login("admin"))},
-    )
-    urllib.request.urlopen(request, context=guarded.context, timeout=60).close()
+    granted(services(guarded)[0], basic(guarded.login("admin")), "bob", experiment, "READ")
     assert asked(bob) == {(200, 200, 403)}
     guarded.cli("users", "remove", "bob", "--stack", "guarded")
     assert not list(guarded.state.glob("run/**/*.db")), "MLflow made a stray store"
+
+
+def granted(by: Service, admin: Mapping[str, str], user: str, experiment: str, what: str) -> None:
+    """Let a user do this with an experiment, or take it away, by one of the servers."""
+    told = {"username": user, "resource_type": "experiment", "resource_id": experiment}
+    method = "grant" if what else "revoke"
+    status, _ = by.post(f"3.0/mlflow/users/permissions/{method}", admin, **told, permission=what)
+    assert status == 200
+
+
+def test_what_is_made_at_one_server_is_its_makers_at_the_other_at_once(
+    guarded: Stack, tmp_path: Path
+) -> None:
+    """Nobody may do anything with what is not theirs here: an old answer would be a refusal."""
+    one, other = [service for service in services(guarded) if service.name.startswith("tracking")]
+    eve = basic(made(guarded, "eve", tmp_path))
+    for number in range(5):
+        name = f"eves-{number}"
+        status, answer = one.post("2.0/mlflow/experiments/create", eve, name=name)
+        assert status == 200
+        status, run = other.post("2.0/mlflow/runs/create", eve, **answer)
+        assert status == 200
+        told = {"run_id": run["run"]["info"]["run_id"], "key": "loss", "value": 1, "timestamp": 1}
+        assert one.post("2.0/mlflow/runs/log-metric", eve, **told)[0] == 200
+        status, found = other.post("2.0/mlflow/runs/search", eve, experiment_ids=[*answer.values()])
+        assert (status, len(found["runs"])) == (200, 1)
+        one, other = other, one
+
+
+def test_what_is_taken_away_ends_here_at_once_and_elsewhere_in_seconds(
+    guarded: Stack, tmp_path: Path
+) -> None:
+    experiment, run = train(guarded, tmp_path)
+    admin = basic(guarded.login("admin"))
+    dan = basic(made(guarded, "dan", tmp_path))
+    one, other = [service for service in services(guarded) if service.name.startswith("tracking")]
+
+    def logs(service: Service) -> int:
+        point = {"run_id": run, "key": "loss", "value": 1, "timestamp": 1}
+        return service.post("2.0/mlflow/runs/log-metric", dan, **point)[0]
+
+    assert (logs(one), logs(other)) == (403, 403)
+    granted(one, admin, "dan", experiment, "EDIT")
+    assert (logs(one), logs(other)) == (200, 200)
+    granted(one, admin, "dan", experiment, "")
+    taken = time.monotonic()
+    assert logs(one) == 403
+    while logs(other) == 200:
+        assert time.monotonic() < taken + SECONDS + 2, "it goes on"
+        time.sleep(0.2)
+    assert logs(other) == 403
 
 
 def test_users_come_get_another_password_and_go(stack: Stack) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from components.credentials import PASSWORD_LENGTH
 from tests.live.engine import Change, Engine, engine_of, missing
+from tests.rules.replacing import BUCKET, DATABASE, KEY, LOG, SECRET
 from trackstack.core.outputs import OUTPUT_NAMES
 
 _MISSING = missing()
@@ -26,11 +27,6 @@ pytestmark = [
 ]
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
-BUCKET = "aws:s3/bucket:Bucket"
-DATABASE = "aws:rds/instance:Instance"
-KEY = "aws:kms/key:Key"
-LOG = "aws:cloudwatch/logGroup:LogGroup"
-SECRET = "aws:secretsmanager/secret:Secret"
 SERVICE = "aws:ecs/service:Service"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
 
@@ -112,13 +108,9 @@ def deployed(
 ) -> Iterator[Deployed]:
     """One stack after another, brought up once and once more unchanged; all its tests share it."""
     with engine_of(request.param, tmp_path_factory.mktemp(request.param)) as engine:
-        if engine.stack == "prod":  # its domain's zone is there before the stack
-            engine.aws("route53").create_hosted_zone(Name="example.com", CallerReference="test")
         previewed, created = engine.preview(), engine.up()
         again_previewed, again = engine.preview(), engine.up()
         yield Deployed(engine, previewed, created, again_previewed, again)
-    for step in engine.steps:  # pytest -rP shows where the time went
-        print(f"{engine.stack}: {step.seconds:6.1f} s  pulumi {' '.join(step.argv)}")
 
 
 only = {

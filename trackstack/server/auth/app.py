@@ -13,6 +13,7 @@ from werkzeug.datastructures import Authorization
 
 from trackstack.core import access
 from trackstack.core import server_environment as names
+from trackstack.server.auth.decisions import remember
 from trackstack.server.auth.environment import read_provider
 from trackstack.server.auth.gate import ATTESTED_HEADER, Gate, Refused, Scope, attested_user
 from trackstack.server.auth.oidc import NotAdmitted, NotProved, Verifier
@@ -32,6 +33,7 @@ def create_app() -> Gate:
         # address that is a stray mlflow.db. Its command refuses one beside --artifacts-only.
         os.environ[BACKEND_STORE_URI_ENV_VAR] = stock.auth_config.database_uri
     app = stock.create_app()
+    remember(stock)
     if os.environ.get(names.ACCESS) == access.OIDC:
         reader = Reader()
         provider = read_provider(reader)
