@@ -233,7 +233,10 @@ def copy_of_the_program(folder: Path) -> Path:
     """A project folder with this program and the stack files, which a test may change."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PROGRAM:
-        (folder / name).symlink_to(ROOT / name)
+        if (ROOT / name).is_dir():
+            (folder / name).symlink_to(ROOT / name)
+        else:  # a copy: a test that writes its own program wrote through a link to the checkout's
+            shutil.copyfile(ROOT / name, folder / name)
     shutil.copytree(ROOT / "stacks", folder / "stacks")
     return folder
 
