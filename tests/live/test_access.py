@@ -517,6 +517,32 @@ def test_what_is_taken_away_ends_here_at_once_and_elsewhere_in_seconds(
     assert logs(other) == 403
 
 
+def test_nobody_gets_at_a_run_by_claiming_its_id(guarded: Stack, tmp_path: Path) -> None:
+    one, other = [service for service in services(guarded) if service.name.startswith("tracking")]
+    fay, gus = (basic(made(guarded, name, tmp_path)) for name in ("fay", "gus"))
+    _, fays = one.post("2.0/mlflow/experiments/create", fay, name="fays")
+    _, guss = one.post("2.0/mlflow/experiments/create", gus, name="guss")
+    chosen = uuid.uuid4().hex
+    tags = [{"key": "trackstack.id", "value": chosen}, {"key": "secret", "value": "fays own"}]
+    told = {"start_time": 1, "tags": tags}
+
+    def create(service: Service, who: Mapping[str, str], where: object) -> tuple[int, bytes]:
+        body = {**told, "experiment_id": where}
+        return service.ask("POST", "/api/2.0/mlflow/runs/create", who, body)
+
+    for service in (one, other, one):
+        status, content = create(service, fay, fays["experiment_id"])
+        assert (status, json.loads(content)["run"]["info"]["run_id"]) == (200, chosen)
+    tags[1]["value"] = "guess"
+    for service in (one, other):
+        assert create(service, gus, fays["experiment_id"])[0] == 403
+        status, content = create(service, gus, guss["experiment_id"])
+        assert (status, json.loads(content)["error_code"]) == (400, "RESOURCE_ALREADY_EXISTS")
+        assert b"fays" not in content
+        path = f"/api/2.0/mlflow/runs/get?run_id={chosen}"
+        assert service.ask("GET", path, gus)[0] == 403
+
+
 def test_users_come_get_another_password_and_go(stack: Stack) -> None:
     name, where = f"u-{uuid.uuid4().hex[:6]}", ("--stack", stack.name)
     printed = stack.cli("users", "add", name, "--admin", *where).stdout

@@ -15,8 +15,11 @@ from trackstack.server.parent_death import end_with_parent
 
 _UVICORN = ["-m", "uvicorn"]
 _OURS = ["-m", "trackstack.server.web"]
+_STOCK_APP = "mlflow.server.fastapi_app:app"
+_OPEN = "trackstack.server.app:app"
+"""MLflow's app, which takes ids from clients."""
 _GATED = "trackstack.server.auth.app:create_app"
-"""MLflow's auth app with a gate before every route."""
+"""MLflow's auth app, the same, with a gate before every route."""
 
 
 def main() -> None:
@@ -25,8 +28,12 @@ def main() -> None:
     import mlflow.server  # noqa: PLC0415
     from mlflow.cli import cli  # noqa: PLC0415
 
+    build = mlflow.server._build_uvicorn_command  # noqa: SLF001 - pinned version, held by a test
+    mlflow.server._build_uvicorn_command = lambda *given: [  # noqa: SLF001 - the same
+        _OPEN if part == _STOCK_APP else part for part in build(*given)
+    ]
     if os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "").lower() not in {"1", "true"}:
-        mlflow.server._exec_cmd = _become  # noqa: SLF001 - pinned version, held by a test
+        mlflow.server._exec_cmd = _become  # noqa: SLF001 - the same
     command = ["server"]
     if os.environ.get(names.ACCESS):
         command += ["--app-name", "basic-auth"]

@@ -18,6 +18,7 @@ from trackstack.server.auth.environment import read_provider
 from trackstack.server.auth.gate import ATTESTED_HEADER, Gate, Refused, Scope, attested_user
 from trackstack.server.auth.oidc import NotAdmitted, NotProved, Verifier
 from trackstack.server.environment import Reader
+from trackstack.server.ids import take_ids
 
 _NO_CREDENTIALS = (
     "You are not signed in: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
@@ -32,6 +33,7 @@ def create_app() -> Gate:
         # MLflow makes a tracking store whenever it judges a path of an artifact, and without an
         # address that is a stray mlflow.db. Its command refuses one beside --artifacts-only.
         os.environ[BACKEND_STORE_URI_ENV_VAR] = stock.auth_config.database_uri
+    take_ids()
     app = stock.create_app()
     remember(stock)
     if os.environ.get(names.ACCESS) == access.OIDC:
