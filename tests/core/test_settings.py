@@ -251,6 +251,50 @@ ALONE = [
         "gitlab_url: 'http://gitlab.example.com/' is not valid; write GitLab's address alone, such as https://gitlab.example.com.",
     ),
     ({"reigon": "us-east-1"}, "reigon: there is no such setting; did you mean region?"),
+    (
+        {"experiments": '["churn"]'},
+        """experiments: '["churn"]' is not a map; write one `name:` a line, with what belongs to it below.""",
+    ),
+    (
+        {"experiments": '{"churn": {"tag": {}}}'},
+        "experiments: 'churn' is more than tags and permissions; write those, or {} for neither.",
+    ),
+    (
+        {"experiments": '{" churn": {}}'},
+        "experiments: ' churn' is no name; write 1 to 500 characters, no space at an end.",
+    ),
+    (
+        {"experiments": '{"churn": {"tags": ["team"]}}'},
+        "experiments: the tags of 'churn' are no map; write one `key: value` a line.",
+    ),
+    (
+        {"experiments": '{"churn": {"tags": {"year": 2026}}}'},
+        "experiments: the tag 'year' of 'churn' is no text; write at most 5000 characters, a number in quotes.",
+    ),
+    (
+        {"experiments": '{"churn": {"tags": {"a,b": "x"}}}'},
+        "experiments: 'a,b' of 'churn' is no tag key; write at most 250 letters, digits, spaces and any of _ . : / -.",
+    ),
+    (
+        {"experiments": '{"churn": {"tags": {"trackstack.x": "x"}}}'},
+        "experiments: the tag 'trackstack.x' of 'churn' is trackstack's own; choose another key.",
+    ),
+    (
+        {"experiments": '{"churn": {"permissions": ["ada"]}}'},
+        "experiments: the permissions of 'churn' are no map; write one `user: permission` a line.",
+    ),
+    (
+        {"experiments": '{"churn": {"permissions": {"ada": "write"}}}'},
+        "experiments: 'write' is no permission of 'ada' on 'churn'; write one of read, edit, manage, none.",
+    ),
+    (
+        {"experiments": '{"churn": {"permissions": {"a:b": "read"}}}'},
+        "experiments: 'a:b' on 'churn' can't log in; write a user's name, without a colon.",
+    ),
+    (
+        {"experiment_name_pattern": "{team}{model}"},
+        "experiment_name_pattern: where {team} ends can't be seen; write a character such as - or / after it.",
+    ),
     ({"qqq": "1"}, "qqq: there is no such setting; Pulumi.yaml lists the keys there are."),
     (
         {"database_monitoring_seconds": "20"},
@@ -296,6 +340,14 @@ def without(key: str) -> dict[str, str]:
 
 
 TOGETHER = [
+    (
+        {"experiments": '{"churn": {"permissions": {"ada": "read"}}}'},
+        "experiments: 'churn' has permissions, and access: none has no users; leave them out, or write access: basic.",
+    ),
+    (
+        {"experiments": '{"1.2": {}}', "experiment_name_pattern": "v{model_version}"},
+        "experiments: '1.2' breaks the standard v{model_version}: at its beginning stands '1.2' instead of 'v'; write 'v1.2'.",
+    ),
     (
         {"allowed_cidrs": '["0.0.0.0/0"]'},
         "allowed_cidrs: 0.0.0.0/0 lets the whole internet read and write runs, as access: none asks nobody to sign in; write the ranges that your people and machines come from, or access: basic.",

@@ -169,6 +169,8 @@ VARIATIONS: dict[str, tuple[dict[str, Any], set[str]]] = {
         {"monthly_budget_usd": 100, "alarm_emails": ["ml@example.com"]},
         set(),
     ),
+    "experiments": ({"experiments": {"churn": {"tags": {"team": "growth"}}}}, set()),
+    "experiment_name_pattern": ({"experiment_name_pattern": "v{model_version}"}, set()),
     "github_repositories": (GITHUB, set()),
     "github_oidc_provider_arn": (
         {**GITHUB, "github_oidc_provider_arn": PROVIDER + "token.actions.githubusercontent.com"},

@@ -9,9 +9,11 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import typer
 
 from trackstack.cli import (
+    bootstrap,
     cost,
     down,
     env,
+    experiments,
     logs,
     open_,
     outputs,
@@ -26,9 +28,11 @@ from trackstack.cli.app import app
 
 __all__ = [
     "app",
+    "bootstrap",
     "cost",
     "down",
     "env",
+    "experiments",
     "logs",
     "main",
     "open_",

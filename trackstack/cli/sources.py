@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trackstack.client import deployed, environment
-from trackstack.client.server import Login
+from trackstack.client.server import Login, Server
+from trackstack.client.tracking import Tracking
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
 from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, write_private
@@ -91,6 +92,14 @@ def find_login(
     if source == "here":
         return Login.from_secret(find_state(stack, project).read_secret(arn))
     return Login.from_secret(deployed.read_secret(arn))
+
+
+def find_tracking(source: str, stack: str, project: str = "") -> Tracking:
+    """The platform, asked as the admin where the source knows one: others may not see all of it."""
+    outputs = find_outputs(source, stack, project)
+    login = find_login(outputs, source, stack, project, admin=not source.startswith("ssm:"))
+    certificate = str(outputs.get("tracking_certificate") or "")
+    return Tracking(Server(str(outputs["tracking_uri"]), certificate, login, timeout=60))
 
 
 def how_to_log_in(outputs: Mapping[str, Any], source: str, stack: str, project: str = "") -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trackstack.core import ci, database, fargate
+from trackstack.core.naming import Standard
 from trackstack.core.policies import partition_of
 
 if TYPE_CHECKING:
@@ -444,6 +445,23 @@ def _somebody_is_told(s: "Settings") -> Iterator[str]:
             f"alarm_emails: AWS Budgets writes to {BUDGET_EMAILS} addresses at most; "
             "write a mailing list's."
         )
+
+
+@_over("experiments", "experiment_name_pattern")
+def _names_of_experiments(s: "Settings") -> Iterator[str]:
+    if s.experiment_name_pattern:
+        for sentence in Standard(s.experiment_name_pattern).breaking(s.experiments).values():
+            yield f"experiments: {sentence}"
+
+
+@_over("experiments", "access")
+def _users_of_experiments(s: "Settings") -> Iterator[str]:
+    for name, declared in s.experiments.items():
+        if declared.permissions and s.access == "none":
+            yield (
+                f"experiments: {name!r} has permissions, and access: none has no users; leave them"
+                " out, or write access: basic."
+            )
 
 
 @_over("github_repositories", "github_oidc_provider_arn")

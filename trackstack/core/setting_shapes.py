@@ -10,9 +10,11 @@ from ipaddress import IPv4Network
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from trackstack.core import ci, database, subnets
+from trackstack.core.experiments import Declared
+from trackstack.core.naming import Standard
 
 IMAGE_RIGHT = "write the image by digest: registry/repository@sha256:<64 hexadecimal digits>"
 RETENTION_DAYS = (
@@ -258,6 +260,16 @@ def _restores(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def _experiments(values: dict[str, Any]) -> dict[str, Declared]:
+    return {name: Declared.from_config(name, value) for name, value in values.items()}
+
+
+def _name_pattern(value: str) -> str:
+    if value:
+        Standard(value)
+    return value
+
+
 _SNAPSHOT = (
     r"(arn:aws[a-z-]*:rds:[a-z0-9-]+:\d{12}:snapshot:)?(rds:)?[a-zA-Z](-?[a-zA-Z0-9]){0,254}"
 )
@@ -328,3 +340,5 @@ RETENTION = AfterValidator(_retention)
 IMAGE = AfterValidator(_image)
 MONITORING = AfterValidator(_monitoring)
 RESTORES = AfterValidator(_restores)
+EXPERIMENTS = BeforeValidator(_experiments)
+NAME_PATTERN = AfterValidator(_name_pattern)

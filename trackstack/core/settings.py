@@ -8,11 +8,12 @@ present or not.
 import difflib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trackstack.core import setting_shapes as shapes
+from trackstack.core.experiments import Declared
 from trackstack.core.setting_rules import RULES, stack_name_sentences
 
 Present = Annotated[bool, BeforeValidator(shapes.is_present), "secret"]
@@ -219,6 +220,13 @@ class Settings(BaseModel):
     monthly_budget_usd: Annotated[int, shapes.between(0, 1_000_000)] = 0
     """What the stack may cost a month before `alarm_emails` are told. Default, 0: no budget."""
 
+    experiments: Annotated[dict[str, Declared], shapes.EXPERIMENTS] = Field(default_factory=dict)
+    """Experiments that `trackstack bootstrap` makes: name to `tags` and `permissions` (user to
+    `read`, `edit`, `manage` or `none`). Nothing on AWS depends on them."""
+    experiment_name_pattern: Annotated[str, shapes.NAME_PATTERN] = ""
+    """The standard of experiments' names, such as `{team}-{model}/v{model_version}`. Default: any
+    name is good."""
+
     github_repositories: Annotated[tuple[str, ...], shapes.GITHUB_REPOSITORIES] = ()
     """GitHub repositories and branches whose jobs may read where to log: what GitHub's `sub` claim
     says after `repo:`, such as org/repo:ref:refs/heads/main."""
@@ -283,7 +291,7 @@ class Settings(BaseModel):
         for key, text in raw.items():
             try:
                 if key in cls.model_fields:
-                    values[key] = _parsed(kind_of(key), text)
+                    values[key] = _parsed(kind_of(key), text, nested=_is_nested(key))
                 else:
                     wrong.append((key, _unknown(key, cls.model_fields)))
             except ValueError as error:
@@ -304,19 +312,24 @@ def kind_of(key: str) -> Kind:
     return kinds.get(get_origin(hint) or hint, "string")
 
 
+def _is_nested(key: str) -> bool:
+    """Whether the values of an object are objects themselves."""
+    return get_args(Settings.model_fields[key].annotation)[1:] == (Declared,)
+
+
 def _unknown(key: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(key, list(known), n=1)
     right = f"did you mean {close[0]}?" if close else "Pulumi.yaml lists the keys there are."
     return f"{key}: there is no such setting; {right}"
 
 
-def _parsed(kind: Kind, text: str) -> Any:
+def _parsed(kind: Kind, text: str, *, nested: bool) -> Any:
     """The value in a config text; ValueError with the rest of a sentence when it is no such."""
     parse: dict[str, Callable[[str], Any]] = {
         "integer": _integer,
         "boolean": _boolean,
         "array": _array,
-        "object": _object,
+        "object": _map if nested else _object,
     }
     return parse.get(kind, str)(text)
 
@@ -349,6 +362,14 @@ def _object(text: str) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         msg = f"{text!r} is not a map of texts; write one `key: value` a line."
         raise ValueError(msg)
+    return value
+
+
+def _map(text: str) -> dict[str, Any]:
+    value = _json(text)
+    if not isinstance(value, dict):
+        msg = f"{text!r} is not a map; write one `name:` a line, with what belongs to it below."
+        raise ValueError(msg)  # noqa: TRY004 - a wrong setting is a ValueError
     return value
 
 
