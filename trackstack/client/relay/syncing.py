@@ -1,0 +1,147 @@
+"""``trackstack sync``: what relays left behind goes to its server, now."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from trackstack.client.relay import place
+from trackstack.client.relay.journal import BusyError, Journal
+from trackstack.client.relay.reach import Reach
+from trackstack.client.relay.shipping import Shipper
+from trackstack.client.relay.upstream import Address, Upstream
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a journal holds."""
+
+    folder: Path
+    server: str
+    waiting: int
+    refused: list[tuple[str, str, str]]
+    """Whose write, its path, and what the server said."""
+    note: str = ""
+    """Why it was left alone, or why it did not get on."""
+
+    @property
+    def lines(self) -> str:
+        """For people."""
+        text = f"{self.folder}: {self.waiting} writes wait"
+        text += f", {self.note}.\n" if self.note else ".\n"
+        for whose, path, problem in self.refused:
+            text += f"  refused: {path} of {whose}: {problem}\n"
+        return text
+
+    @property
+    def plain(self) -> dict[str, object]:
+        """For scripts."""
+        names = ("whose", "path", "problem")
+        return {
+            "folder": str(self.folder),
+            "server": self.server,
+            "waiting": self.waiting,
+            "refused": [dict(zip(names, one, strict=True)) for one in self.refused],
+            "note": self.note,
+        }
+
+
+def kept(environment: Mapping[str, str]) -> Iterator[Left]:
+    """What every journal of this user holds, without shipping anything."""
+    for folder in place.folders(place.root(environment)):
+        try:
+            claim = place.claim(folder)
+        except BusyError:
+            yield Left(folder, "", 0, [], "a relay has it and ships it")
+            continue
+        try:
+            journal = Journal(folder)
+            try:
+                yield _left(journal)
+            finally:
+                journal.close()
+        finally:
+            claim.release()
+
+
+def sync(
+    environment: Mapping[str, str],
+    progress: Callable[[Path, int], None],
+    tell: Callable[[str], None],
+    *,
+    patience: float = 10.0,
+) -> Iterator[Left]:
+    """Ship what every journal of the server of ``MLFLOW_TRACKING_URI`` holds; what is left of each.
+
+    Args:
+        environment: MLflow's variables, and the journals' place.
+        progress: told a journal and how much it holds, again and again.
+        tell: told when the server goes away or comes back.
+        patience: seconds that the server may be away before a journal is left as it is.
+
+    Raises:
+        ClientError: no server is named.
+    """
+    address = Address.of(environment)
+    for folder in place.folders(place.root(environment)):
+        try:
+            claim = place.claim(folder)
+        except BusyError:
+            yield Left(folder, "", 0, [], "a relay has it and ships it")
+            continue
+        try:
+            journal = Journal(folder, place.limit(environment))
+            try:
+                server = journal.about("server") or ""
+                if server == address.uri:
+                    note = _ship(journal, address, progress, tell, patience)
+                else:
+                    note = f"it is for {server}: set MLFLOW_TRACKING_URI to that"
+                yield _left(journal, note if journal.counts()[0] else "")
+            finally:
+                journal.close()
+        finally:
+            claim.release()
+
+
+def _ship(
+    journal: Journal,
+    address: Address,
+    progress: Callable[[Path, int], None],
+    tell: Callable[[str], None],
+    patience: float,
+) -> str:
+    if not journal.counts()[0]:
+        journal.tidy()
+        return ""
+    reach = Reach(Upstream(address), tell)
+    shipper = Shipper(journal, reach)
+    threads = [threading.Thread(target=work) for work in (reach.watch, shipper.run)]
+    for thread in threads:
+        thread.start()
+    last, moved = journal.counts()[0], time.monotonic()
+    try:
+        while waiting := journal.counts()[0]:
+            progress(journal.folder, waiting)
+            if waiting != last:
+                last, moved = waiting, time.monotonic()
+            away = reach.away
+            if away is not None and time.monotonic() - moved > patience:
+                return f"the server is away ({away.reason})"
+            time.sleep(_POLL_SECONDS)
+        progress(journal.folder, 0)
+        journal.tidy()
+        return ""
+    finally:
+        reach.end()
+        shipper.end()
+        for thread in threads:
+            thread.join()
+
+
+def _left(journal: Journal, note: str = "") -> Left:
+    server = journal.about("server") or ""
+    return Left(journal.folder, server, journal.counts()[0], journal.refusals(), note)
