@@ -74,8 +74,24 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         help=(
-            "Where the stack runs: `here`, `pulumi` (its state, by the CLI) or"
-            " `ssm:/<project>/<stack>/client` (its parameter, by boto3)."
+            "Where the stack runs: `here`, `pulumi` (its state, by the CLI),"
+            " `ssm:/<project>/<stack>/client` (its parameter, by boto3), or the URI of a server."
         ),
     ),
+]
+RelayOption = Annotated[
+    bool,
+    typer.Option("--relay", help="Log into this machine's relay, which ships to the stack."),
+]
+RelayPortOption = Annotated[
+    int, typer.Option("--relay-port", min=1, max=65535, help="Where the relay listens.")
+]
+TimeoutOption = Annotated[
+    int | None,
+    typer.Option(
+        "--timeout", min=1, help="Seconds that a client waits for an answer; default: 20."
+    ),
+]
+UncheckedOption = Annotated[
+    bool, typer.Option("--unchecked", help="Hand out the URI even if nothing answers there.")
 ]

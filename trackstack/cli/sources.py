@@ -1,17 +1,20 @@
 """Finds the stack a verb is about: one that runs here, or one on AWS."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from trackstack.client import deployed, environment
+from trackstack.client import deployed, environment, health
 from trackstack.client.server import Login, Server
 from trackstack.client.tracking import Tracking
+from trackstack.core import client_settings
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
-from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, write_private
+from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, home, write_private
 
 
 def find_state(stack: str, project: str = "") -> StackState:
@@ -46,12 +49,20 @@ def find_outputs(source: str, stack: str, project: str = "") -> Mapping[str, Any
     """
     if source == "pulumi":
         return deployed.from_pulumi(stack)
+    if _is_address(source):
+        if "@" in urlsplit(source).netloc:
+            raise UsageError(
+                "A URI ends up in logs, so it must hold no password: leave user and password out of"
+                f" it and set {environment.USERNAME} and {environment.PASSWORD}."
+            )
+        return {"tracking_uri": source.rstrip("/")}
     kind, _, name = source.partition(":")
     if kind == "ssm" and name:
         return deployed.from_parameter(name)
     if source != "here":
         raise UsageError(
-            f"There is no source {source!r}; choose here, pulumi or ssm:/<project>/<stack>/client."
+            f"There is no source {source!r}; choose here, pulumi, ssm:/<project>/<stack>/client or"
+            " the URI of a server."
         )
     state = find_state(stack, project)
     outputs = (state.read_json(SUMMARY) or {}).get("outputs")
@@ -70,6 +81,8 @@ def find_login(
 ) -> Login | None:
     """The user and password for a stack; None where it asks for none.
 
+    For a server that is only an address they are those of this environment, if it has any.
+
     Args:
         outputs: what ``find_outputs`` found.
         source: where, as there.
@@ -86,6 +99,9 @@ def find_login(
             "A stack's parameter tells clients alone what they need: the admin's secret is known"
             " to `--from here` and `--from pulumi`."
         )
+    if _is_address(source):
+        name = os.environ.get(environment.USERNAME, "")
+        return Login(name, os.environ.get(environment.PASSWORD, "")) if name else None
     arn = str(outputs.get("admin_secret_arn" if admin else "client_secret_arn") or "")
     if not arn:
         return None
@@ -100,6 +116,53 @@ def find_tracking(source: str, stack: str, project: str = "") -> Tracking:
     login = find_login(outputs, source, stack, project, admin=not source.startswith("ssm:"))
     certificate = str(outputs.get("tracking_certificate") or "")
     return Tracking(Server(str(outputs["tracking_uri"]), certificate, login, timeout=60))
+
+
+def client_variables(
+    source: str,
+    stack: str,
+    project: str = "",
+    *,
+    relay_port: int | None = None,
+    timeout: int | None = None,
+    unchecked: bool = False,
+) -> dict[str, str]:
+    """What a client exports to log into a stack, or into this machine's relay to it.
+
+    Raises:
+        NotRunningError: nothing answers there; training against it would hang or log nowhere.
+        UsageError, ClientError: each with its sentence.
+    """
+    found = find_outputs(source, stack, project)
+    if not unchecked:
+        _must_answer(found, source, stack, relay_port)
+    login = find_login(found, source, stack, project)
+    told = environment.variables(found, home() / "certificates", login, timeout)
+    return told if relay_port is None else client_settings.through_relay(told, relay_port)
+
+
+def _must_answer(found: Mapping[str, Any], source: str, stack: str, relay_port: int | None) -> None:
+    if relay_port is not None:  # what it is for is a platform that doesn't answer
+        uri = client_settings.relay_uri(relay_port)
+        detail = health.listens(client_settings.RELAY_HOST, relay_port)
+        remedy = "`trackstack service relay --write` makes it a service"
+    else:
+        uri = str(found["tracking_uri"])
+        certificate = str(found.get("tracking_certificate") or "")
+        check = health.Platform(uri, certificate).answers()
+        detail = "" if check.ok else check.detail
+        remedy = "check that this machine reaches it (VPN, allowed_cidrs)"
+        if source == "here":
+            remedy = f"`trackstack up --stack {stack}` starts it"
+    if detail:
+        raise NotRunningError(
+            f"{uri} does not answer ({detail}), so it is not handed out: {remedy}, or say"
+            " --unchecked."
+        )
+
+
+def _is_address(source: str) -> bool:
+    return source.startswith(("http://", "https://"))
 
 
 def how_to_log_in(outputs: Mapping[str, Any], source: str, stack: str, project: str = "") -> str:

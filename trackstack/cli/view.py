@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from trackstack.client.changes import Change
     from trackstack.embedded.converge import Summary
 
 out = Console(soft_wrap=True, highlight=False)
@@ -152,3 +153,28 @@ def print_outputs(outputs: Mapping[str, Any]) -> None:
 def print_text(text: str) -> None:
     """Text as it is, for pipes: no markup, no wrapping."""
     sys.stdout.write(text + "\n")
+
+
+def apply_changes(changes: "list[Change]", hint: str = "", *, yes: bool) -> None:
+    """Show what would become of somebody's files, ask, and do it."""
+    import typer
+
+    from trackstack.client.changes import shown
+    from trackstack.embedded.errors import UsageError
+
+    if not any(change.does_something for change in changes):
+        out.print("Nothing to change.")
+        return
+    print_text(shown(changes))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("Nobody can be asked here whether to write this: say --yes.")
+        if not typer.confirm("Write this?", err=True):
+            err.print("Nothing was written.")
+            raise typer.Exit(1)
+    for change in changes:
+        if change.does_something:
+            change.make()
+            err.print(f"{'Removed' if change.after is None else 'Wrote'} {change.path}.")
+    if hint:
+        err.print(hint)

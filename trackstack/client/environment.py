@@ -2,31 +2,43 @@
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from trackstack.client.server import Login
+from trackstack.core.client_settings import (
+    CERTIFICATE_PATH,
+    PASSWORD,
+    SECRETS,
+    TRACKING_URI,
+    USERNAME,
+    failing_fast,
+)
 
-CERTIFICATE_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
-TRACKING_URI = "MLFLOW_TRACKING_URI"
-USERNAME = "MLFLOW_TRACKING_USERNAME"
-PASSWORD = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 - a variable's name
-SECRETS = (PASSWORD, "MLFLOW_TRACKING_TOKEN")
-"""Variables that prove who one is; no log may show them."""
+__all__ = ["FORMATS", "PASSWORD", "USERNAME", "handed_out", "render", "variables"]
 
 
 def variables(
-    outputs: Mapping[str, Any], folder: Path, login: Login | None = None
+    outputs: Mapping[str, Any],
+    folder: Path,
+    login: Login | None = None,
+    timeout_seconds: int | None = None,
 ) -> dict[str, str]:
     """The variables of a stack's outputs, ``MLFLOW_TRACKING_URI`` first, a password last.
+
+    With them a call that can't be answered fails within a minute or two, instead of twenty; what
+    the stack itself declares for its clients comes before that, a given timeout before both.
 
     A certificate that clients must trust is written below ``folder`` under a name made from its
     content, and its path becomes a variable: MLflow's client takes a path, not a text.
     """
     declared = dict(outputs.get("client_environment") or {})
-    found = {TRACKING_URI: str(outputs["tracking_uri"]), **declared}
+    found = {TRACKING_URI: str(outputs["tracking_uri"]), **failing_fast(), **declared}
+    if timeout_seconds is not None:
+        found |= failing_fast(timeout_seconds)
     certificate = str(outputs.get("tracking_certificate") or "")
     if certificate:
         file = folder / f"{hashlib.sha256(certificate.encode()).hexdigest()[:16]}.pem"
@@ -53,6 +65,20 @@ def _dotenv(key: str, value: str) -> str:
     return f"{key}={json.dumps(value)}"
 
 
+def _environment_d(key: str, value: str) -> str:
+    # Read as a unit's EnvironmentFile is, and then variables are put in: $$ is the dollar itself.
+    return _quoted(key, value.replace("$", "$$"))
+
+
+def _environment_file(key: str, value: str) -> str:
+    return _quoted(key, value)
+
+
+def _quoted(key: str, value: str) -> str:
+    escaped = re.sub(r'(["\\`])', r"\\\1", value)
+    return f'{key}="{escaped}"'
+
+
 def _github(key: str, value: str) -> str:
     if "\n" not in value:
         return f"{key}={value}"
@@ -72,7 +98,7 @@ def handed_out(found: Mapping[str, str], form: str) -> tuple[dict[str, str], lis
     to, by a line of either stream; the other one is on its way into ``$GITHUB_ENV``. GitLab hides
     nothing of a dotenv report and lets it be downloaded, so no secret goes into one.
     """
-    secret = {key: found[key] for key in SECRETS if found.get(key)}
+    secret = {key: value for key, value in found.items() if key in SECRETS and value}
     if form == "github":
         return dict(found), [f"::add-mask::{_github_data(value)}" for value in secret.values()]
     if form == "gitlab" and secret:
@@ -96,12 +122,15 @@ _LINES: dict[str, Callable[[str, str], str]] = {
     "dotenv": _dotenv,
     "github": _github,
     "gitlab": _gitlab,
+    "environment.d": _environment_d,
+    "environment-file": _environment_file,
 }
-FORMATS = (*_LINES, "json")
+FORMATS = ("shell", "fish", "dotenv", "github", "gitlab", "json")
+"""What ``trackstack env`` prints; the others are for files that we write."""
 
 
 def render(found: Mapping[str, str], form: str) -> str:
-    """The variables in one of ``FORMATS``; KeyError for another."""
+    """The variables in one of ``FORMATS`` or ``_LINES``; KeyError for another."""
     if form == "json":
         return json.dumps(dict(found), indent=2)
     line = _LINES[form]

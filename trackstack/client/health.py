@@ -1,6 +1,7 @@
 """Whether a platform works, not only answers: the database behind it and its artifact store."""
 
 import json
+import socket
 import time
 import urllib.error
 import uuid
@@ -79,3 +80,12 @@ class Platform:
         finally:
             self._server.call("DELETE", path)
         return "a file was written, read and deleted"
+
+
+def listens(host: str, port: int, timeout: float = 2) -> str:
+    """Why nothing takes connections there; "" when something does."""
+    try:
+        with socket.create_connection((host, port), timeout):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
