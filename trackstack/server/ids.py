@@ -30,7 +30,7 @@ from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAl
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from trackstack.core.ids import ID_TAG, is_model_id, is_run_id
+from trackstack.core.relay import ID_TAG, is_model_id, is_run_id
 
 _CHOSEN: ContextVar[str | None] = ContextVar("chosen", default=None)
 """The id for the row that this thread is about to make."""
