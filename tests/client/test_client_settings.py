@@ -143,7 +143,7 @@ def test_a_stack_may_ask_its_clients_for_more_patience_and_they_may_want_more() 
 
 
 def test_a_relays_client_knows_nothing_that_its_port_may_not_be_told() -> None:
-    told = client_settings.through_relay({**SERVER, **client_settings.failing_fast()})
+    told = client_settings.through_relay({**SERVER, **client_settings.failing_fast()}, "token")
     assert told == {
         "MLFLOW_TRACKING_URI": "http://127.0.0.1:5551",
         "TRACKSTACK_UPSTREAM": "https://mlflow.example.com",
@@ -151,19 +151,21 @@ def test_a_relays_client_knows_nothing_that_its_port_may_not_be_told() -> None:
         "TRACKSTACK_UPSTREAM_USERNAME": "client",
         "TRACKSTACK_UPSTREAM_PASSWORD": "secret",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_TRACKING_TOKEN": "token",
     }
 
 
 def test_a_relay_finds_its_upstream_by_either_name() -> None:
     assert client_settings.of_upstream({**SERVER, "PATH": "/bin"}) == SERVER
-    joined = client_settings.through_relay(SERVER)
-    assert client_settings.of_upstream({**joined, "MLFLOW_TRACKING_TOKEN": "stray"}) == SERVER
+    joined = client_settings.through_relay(SERVER, "the relay's own")
+    assert client_settings.of_upstream(joined) == SERVER
 
 
 def test_what_a_relay_ships_as_is_a_secret_as_well() -> None:
-    told = client_settings.through_relay(SERVER)
-    assert environment.handed_out(told, "github")[1] == ["::add-mask::secret"]
-    assert "TRACKSTACK_UPSTREAM_PASSWORD" not in environment.handed_out(told, "gitlab")[0]
+    told = client_settings.through_relay(SERVER, "token")
+    assert environment.handed_out(told, "github")[1] == ["::add-mask::secret", "::add-mask::token"]
+    left = environment.handed_out(told, "gitlab")[0]
+    assert not {"TRACKSTACK_UPSTREAM_PASSWORD", "MLFLOW_TRACKING_TOKEN"} & set(left)
 
 
 def trackstack(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -176,7 +178,7 @@ def trackstack(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_a_relay_that_is_not_there_is_not_handed_out() -> None:
+def test_a_relay_that_is_not_there_is_not_handed_out(tmp_path: Path) -> None:
     with closing(socket.socket()) as port:
         port.bind(("127.0.0.1", 0))
         number = str(port.getsockname()[1])
@@ -189,7 +191,8 @@ def test_a_relay_that_is_not_there_is_not_handed_out() -> None:
             " --unchecked.\n"
         )
         port.listen()  # a socket that systemd holds is enough
-        done = trackstack(*argv, MLFLOW_TRACKING_USERNAME="ada", MLFLOW_TRACKING_PASSWORD="it's")
+        who = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "it's"}
+        done = trackstack(*argv, **who, TRACKSTACK_JOURNAL=str(tmp_path / "journal"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"export MLFLOW_TRACKING_URI=http://127.0.0.1:{number}",
@@ -197,6 +200,7 @@ def test_a_relay_that_is_not_there_is_not_handed_out() -> None:
         "export MLFLOW_HTTP_REQUEST_MAX_RETRIES=3",
         "export TRACKSTACK_UPSTREAM_USERNAME=ada",
         """export TRACKSTACK_UPSTREAM_PASSWORD='it'"'"'s'""",
+        f"export MLFLOW_TRACKING_TOKEN={(tmp_path / 'journal' / 'token').read_text().strip()}",
     ]
 
 

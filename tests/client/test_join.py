@@ -241,7 +241,8 @@ FROM = ("join", "--from", "https://mlflow.example.com", "--unchecked", "--into",
 
 
 def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
-    return {**os.environ, "HOME": str(home), "COLUMNS": "200", **(more or {})}
+    own = {"HOME": str(home), "TRACKSTACK_JOURNAL": str(home / "journal"), "COLUMNS": "200"}
+    return {**os.environ, **own, **(more or {})}
 
 
 def command(home: Path, *argv: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -288,10 +289,12 @@ def test_the_command_joins_once_and_undoes_it(home: Path) -> None:
     who = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     done = command(home, *FROM, "--yes", "--relay", **who)
     assert done.returncode == 0, done.stderr
-    assert "100%" not in done.stdout + done.stderr + (home / ".bashrc").read_text()
-    script = '. ~/.bashrc; echo "$MLFLOW_TRACKING_URI $TRACKSTACK_UPSTREAM_PASSWORD"'
+    token = (home / "journal" / "token").read_text().strip()
+    for secret in ("100%", token):
+        assert secret not in done.stdout + done.stderr + (home / ".bashrc").read_text()
+    script = '. ~/.bashrc; echo "$MLFLOW_TRACKING_URI $MLFLOW_TRACKING_TOKEN"'
     told = quiet("bash", "-c", script, HOME=str(home))
-    assert told == f"http://127.0.0.1:5551 {PASSWORD}\n"
+    assert told == f"http://127.0.0.1:5551 {token}\n"
     done = command(home, *FROM, "--yes", "--relay", **who)
     assert (done.returncode, done.stdout) == (0, "Nothing to change.\n")
     done = command(home, "join", "--into", "bash", "--undo", "--yes")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from trackstack.client import deployed, environment, health
+from trackstack.client.relay import place
 from trackstack.client.server import Login, Server
+from trackstack.client.service import Host, Relay, Stack
 from trackstack.client.tracking import Tracking
 from trackstack.core import client_settings
 from trackstack.core.outputs import OUTPUT_NAMES
@@ -138,7 +141,10 @@ def client_variables(
         _must_answer(found, source, stack, relay_port)
     login = find_login(found, source, stack, project)
     told = environment.variables(found, home() / "certificates", login, timeout)
-    return told if relay_port is None else client_settings.through_relay(told, relay_port)
+    if relay_port is None:
+        return told
+    token = place.service_token(place.root(os.environ))
+    return client_settings.through_relay(told, token, relay_port)
 
 
 def _must_answer(found: Mapping[str, Any], source: str, stack: str, relay_port: int | None) -> None:
@@ -223,3 +229,34 @@ class Keeper:
             write_private(self.file, environment.render(variables, "dotenv") + "\n")
         elif not self.silent:
             print(environment.render(variables, "shell"))
+
+
+def find_service_relay(source: str, stack: str, project: str, port: int) -> Relay:
+    """The relay that ships to a stack, whether that answers now or not."""
+    server = client_variables(source, stack, project, unchecked=True)
+    return Relay(port, server, place.root(os.environ).absolute())
+
+
+def find_service_stack(stack: str, cwd: Path | None) -> Stack:
+    """A stack of a program that is there."""
+    from trackstack.embedded.project import Project
+
+    project = Project.find(cwd)
+    project.configuration(stack)
+    return Stack(stack, project.name, project.root)
+
+
+def find_service_host(user: str, *, whole: bool) -> Host:
+    """This machine, and what of this environment a service of its needs to be told."""
+    home = Path.home()
+    user = (whole and os.environ.get("SUDO_USER")) or user
+    told = ("TRACKSTACK_HOME", "TRACKSTACK_JOURNAL", "TRACKSTACK_JOURNAL_BYTES")
+    return Host(
+        home=home,
+        configuration=Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config"),
+        user=user,
+        ids=f"{os.getuid()}:{os.getgid()}",
+        python=sys.executable,
+        whole=whole,
+        variables={name: os.environ[name] for name in told if os.environ.get(name)},
+    )

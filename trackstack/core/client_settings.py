@@ -12,6 +12,7 @@ CERTIFICATE_PATH = "MLFLOW_TRACKING_SERVER_CERT_PATH"
 USERNAME = "MLFLOW_TRACKING_USERNAME"
 PASSWORD = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 - a variable's name
 TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - the same
+INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 TIMEOUT = "MLFLOW_HTTP_REQUEST_TIMEOUT"
 
@@ -30,6 +31,7 @@ UPSTREAM = {
     USERNAME: "TRACKSTACK_UPSTREAM_USERNAME",
     PASSWORD: "TRACKSTACK_UPSTREAM_PASSWORD",
     TOKEN: "TRACKSTACK_UPSTREAM_TOKEN",
+    INSECURE: "TRACKSTACK_UPSTREAM_INSECURE_TLS",
 }
 """What MLflow calls it, and what a relay's client calls it: where the relay ships to, and as whom.
 
@@ -49,13 +51,13 @@ def relay_uri(port: int = RELAY_PORT) -> str:
     return f"http://{RELAY_HOST}:{port}"
 
 
-def through_relay(found: Mapping[str, str], port: int = RELAY_PORT) -> dict[str, str]:
+def through_relay(found: Mapping[str, str], token: str, port: int = RELAY_PORT) -> dict[str, str]:
     """The variables of a client that logs into the relay, which ships to where ``found`` leads.
 
     The timeout is MLflow's own: a relay answers at once, or hands through what is slow.
     """
     moved = {UPSTREAM.get(key, key): value for key, value in found.items() if key != TIMEOUT}
-    return {TRACKING_URI: relay_uri(port), **moved}
+    return {TRACKING_URI: relay_uri(port), **moved, TOKEN: token}
 
 
 def of_upstream(environment: Mapping[str, str]) -> dict[str, str]:
