@@ -3,9 +3,11 @@
 import base64
 import json
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 from trackstack.client.errors import ClientError
@@ -33,11 +35,69 @@ class Login:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
+@dataclass(frozen=True)
+class Token:
+    """What proves who one is where there are no passwords; it is in no representation."""
+
+    value: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """Value of the ``Authorization`` header."""
+        return f"Bearer {self.value}"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of any status."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body's JSON; None when it is none."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
+    @property
+    def said(self) -> str:
+        """What the server gave as the reason, on one line."""
+        told = self.json
+        text = told.get("message") if isinstance(told, dict) else None
+        if not text and "html" not in self.headers.get_content_type():
+            text = self.body.decode("utf-8", "replace")
+        return " ".join(str(text or "").split())[:200]
+
+
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Makes a redirect an answer like any other."""
+
+    def redirect_request(self, *args: Any) -> None:
+        """Nowhere."""
+
+
 class Server:
-    """A tracking URI, and as whom it is asked."""
+    """A tracking URI, and as whom it is asked.
+
+    Args:
+        uri: where it is.
+        certificate: PEM to trust instead of this machine's authorities.
+        login: as whom; nobody in particular by default.
+        timeout: seconds for each step of a call.
+        context: what to trust instead of both.
+    """
 
     def __init__(
-        self, uri: str, certificate: str = "", login: Login | None = None, timeout: float = 10
+        self,
+        uri: str,
+        certificate: str = "",
+        login: Login | Token | None = None,
+        timeout: float = 10,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.uri = uri.rstrip("/")
         self._timeout = timeout
@@ -47,7 +107,7 @@ class Server:
                 f"The tracking URI {uri!r} is not an address of a server: it must begin with"
                 " http:// or https://."
             )
-        self._context = ssl.create_default_context(cadata=certificate or None)
+        self._context = context or ssl.create_default_context(cadata=certificate or None)
 
     def call(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> bytes:
         """The answer's body.
@@ -55,6 +115,31 @@ class Server:
         Raises:
             urllib.error.URLError, OSError: no answer, or one that is an error.
         """
+        with urllib.request.urlopen(  # noqa: S310 - the scheme was checked
+            self._request(method, path, body, kind), timeout=self._timeout, context=self._context
+        ) as answer:
+            content: bytes = answer.read()
+            return content
+
+    def reply(self, method: str, path: str, body: bytes | None = None, kind: str = "") -> Reply:
+        """The answer, whatever its status; a redirect is one, too.
+
+        Raises:
+            urllib.error.URLError, OSError, http.client.HTTPException: no answer.
+        """
+        opener = urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=self._context), _Stay()
+        )
+        try:
+            answer = opener.open(self._request(method, path, body, kind), timeout=self._timeout)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return Reply(answer.status, answer.headers, answer.read())
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, kind: str
+    ) -> urllib.request.Request:
         headers = {"Content-Type": kind} if kind else {}
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked
             self.uri + path, data=body, method=method, headers=headers
@@ -62,11 +147,7 @@ class Server:
         if self._login is not None:
             # Not among the headers that follow a redirect to somebody else's server.
             request.add_unredirected_header("Authorization", self._login.header)
-        with urllib.request.urlopen(  # noqa: S310 - the same
-            request, timeout=self._timeout, context=self._context
-        ) as answer:
-            content: bytes = answer.read()
-            return content
+        return request
 
     def ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer's JSON; errors as those of ``call``, and ValueError for another content."""
