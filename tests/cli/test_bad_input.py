@@ -163,7 +163,8 @@ def test_an_unknown_source_and_an_unknown_option_are_wrong_usage() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["up", "preview", "status", "logs", "down", "outputs", "env", "open", "state"]
+    "verb",
+    ["up", "preview", "status", "logs", "down", "outputs", "env", "open", "state", "doctor"],
 )
 def test_help_teaches_every_verb(verb: str) -> None:
     done = trackstack(verb, "--help", cwd=ROOT)

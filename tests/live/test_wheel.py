@@ -72,6 +72,23 @@ def test_help_env_and_status_need_neither_mlflow_nor_pulumi(
     assert json.loads(ask(old_environment, dev_stack, "status", "--json").stdout)["ok"]
 
 
+def test_the_doctor_finds_nothing_wrong_with_an_old_client(
+    old_environment: Path, dev_stack: Stack, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [old_environment, "-I", "-c", WITHOUT_HEAVY, "doctor", str(tmp_path), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, **dev_stack.client_environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    levels = {one["check"]: one["level"] for one in json.loads(done.stdout)["findings"]}
+    assert levels["versions"] == "ok"
+    assert set(levels.values()) == {"ok", "not judged"}
+
+
 def test_an_old_client_logs_into_the_stack(
     old_environment: Path, dev_stack: Stack, tmp_path: Path
 ) -> None:

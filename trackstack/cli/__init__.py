@@ -11,6 +11,7 @@ import typer
 from trackstack.cli import (
     bootstrap,
     cost,
+    doctor,
     down,
     env,
     experiments,
@@ -35,6 +36,7 @@ __all__ = [
     "app",
     "bootstrap",
     "cost",
+    "doctor",
     "down",
     "env",
     "experiments",

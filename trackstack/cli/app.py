@@ -25,7 +25,7 @@ app = typer.Typer(
         "`trackstack down` stops it and keeps every run.\n\n"
         "Exit codes: 0 done, 1 unexpected, 2 wrong usage, 3 the program can't run, 4 this machine"
         " can't be brought to what it declares, 5 the stack doesn't run or answer, 6 a mandatory"
-        " policy is violated, 130 interrupted."
+        " policy is violated, 7 `trackstack doctor` found an error, 130 interrupted."
     ),
 )
 

@@ -66,11 +66,11 @@ class Reply:
     @property
     def said(self) -> str:
         """What the server gave as the reason, on one line."""
-        told = self.json
-        text = told.get("message") if isinstance(told, dict) else None
-        if not text and "html" not in self.headers.get_content_type():
-            text = self.body.decode("utf-8", "replace")
-        return " ".join(str(text or "").split())[:200]
+        told, text = self.json, self.body.decode("utf-8", "replace").lstrip()
+        if isinstance(told, dict):
+            text = str(told.get("message") or told.get("detail") or "")
+        # MLflow calls its own plain sentences HTML.
+        return "" if text.startswith("<") else " ".join(text.split())[:300]
 
 
 class _Stay(urllib.request.HTTPRedirectHandler):
