@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from trackstack.client.doctor.finding import Finding, error, not_judged, ok, warning
 from trackstack.client.doctor.setup import SetUp, installed_mlflow, set_uri, version
-from trackstack.client.environment import TRACKING_URI
 from trackstack.client.server import Login
+from trackstack.core.client_settings import TRACKING_URI
 
 CHECK = "tracking URI"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)

@@ -11,8 +11,8 @@ from pathlib import Path
 from trackstack.client.doctor.address import shown
 from trackstack.client.doctor.finding import Finding, error, ok, warning
 from trackstack.client.doctor.setup import SetUp
-from trackstack.client.environment import TRACKING_URI
 from trackstack.client.tree import Walk
+from trackstack.core.client_settings import TRACKING_URI
 
 CHECK = "code"
 _LARGEST_BYTES = 4_000_000

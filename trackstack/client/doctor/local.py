@@ -10,9 +10,9 @@ import psutil
 from trackstack.client.doctor.address import sqlite_file
 from trackstack.client.doctor.finding import Finding, error, ok, warning
 from trackstack.client.doctor.setup import SetUp, set_uri
-from trackstack.client.environment import TRACKING_URI
 from trackstack.client.filesystems import network_file_system
 from trackstack.client.strays import Search, Stray
+from trackstack.core.client_settings import TRACKING_URI
 
 _KEPT_BY = ("MLFLOW_BACKEND_STORE_URI", "_MLFLOW_SERVER_FILE_STORE")
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trackstack.client.environment import PASSWORD, TRACKING_URI, USERNAME
 from trackstack.client.server import Login, Token
+from trackstack.core.client_settings import PASSWORD, TRACKING_URI, USERNAME
 
 _TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a variable's name
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trackstack.client.doctor.address import Address
 from trackstack.client.doctor.setup import SetUp
-from trackstack.client.environment import CERTIFICATE_PATH
+from trackstack.core.client_settings import CERTIFICATE_PATH
 
 INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"
 CLIENT_CERTIFICATE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
