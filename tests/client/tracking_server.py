@@ -15,13 +15,19 @@ import psutil
 from tests.bench.processes import tree
 
 
-@contextlib.contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """``mlflow server`` with one worker; its URI."""
-    folder.mkdir(parents=True, exist_ok=True)
+def free_port() -> int:
+    """A port of loopback that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def serving(folder: Path, port: int = 0) -> Iterator[str]:
+    """``mlflow server`` with one worker; its URI."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = port or free_port()
     program = Path(sysconfig.get_path("scripts")) / "mlflow"
     own = {
         "MLFLOW_DISABLE_TELEMETRY": "true",

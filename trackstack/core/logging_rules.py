@@ -7,8 +7,10 @@ against that version.
 """
 
 import json
+import math
 import posixpath
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,7 +50,7 @@ def metric(found: Mapping[str, Any], path: str = "") -> Entry:
     if at_step is None:
         raise InvalidError(_wrong(_at(path, "step"), step, _of_type(step)) + _SEE_DOCS)
     _short("Metric name", key, MAX_KEY)
-    return {**found, "key": key, "value": value, "timestamp": number, "step": at_step}
+    return {**found, "key": key, "value": _stored(value), "timestamp": number, "step": at_step}
 
 
 def param(found: Mapping[str, Any], path: str = "") -> Entry:
@@ -140,6 +142,14 @@ def _number(value: Any, kind: type[int] | type[float]) -> float | int | None:
         )
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+def _stored(value: Any) -> float | str:
+    """What the server makes of a value: SQL knows no infinity, and JSON no NaN."""
+    number = float(value)
+    if math.isnan(number):
+        return "NaN"
+    return max(-sys.float_info.max, min(sys.float_info.max, number))
 
 
 def _whole(value: float) -> int | None:

@@ -336,6 +336,14 @@ class Journal:
             (kind, key, json.dumps(body), time.time()),
         )
 
+    def drop_experiment(self, key: str) -> None:
+        """Forget an experiment by its id and by its name: it changed."""
+        self._run(
+            "DELETE FROM documents WHERE kind IN ('experiment', 'experiment-name')"
+            " AND json_extract(body, '$.experiment_id') = ?",
+            (key,),
+        )
+
     def texts(self, of: str, what: str) -> dict[str, str]:
         """Params or tags by their keys."""
         rows = self._rows("SELECT key, value FROM texts WHERE of = ? AND what = ?", (of, what))

@@ -60,12 +60,24 @@ class Experiments:
         name = call.text("name")
         known = self._journal.document("experiment-name", name)
         if known is not None and known[0].get("lifecycle_stage") != "deleted":
-            raise ApiError(400, "RESOURCE_ALREADY_EXISTS", f"Experiment '{name}' already exists.")
+            raise ApiError(
+                400, "RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists."
+            )
         try:
             made = self._desk.fetch("POST", f"{API}experiments/create", call.body)
         except AwayError:
             return self._provisional(name, call.body)
         return {"experiment_id": str(made["experiment_id"])}
+
+    def change(self, call: Call) -> dict[str, Any]:
+        """``experiments/update``, ``delete``, ``restore``: the server's to decide."""
+        self._desk.flush(READ_FLUSH_SECONDS)
+        try:
+            told = self._desk.fetch("POST", call.path, call.body)
+        except AwayError:
+            raise self._desk.refuse("Changing an experiment") from None
+        self._journal.drop_experiment(call.text("experiment_id"))
+        return told
 
     def location(self, experiment: str) -> str:
         """Root of the artifacts of an experiment."""
@@ -219,6 +231,14 @@ class Runs:
             self._journal.put_document("run", run, info)
             self._write(run, "other", call)
         return {"run_info": info}
+
+    def delete(self, call: Call) -> dict[str, Any]:
+        """``runs/delete``: the server's to decide."""
+        return self._staged(call, "deleted")
+
+    def restore(self, call: Call) -> dict[str, Any]:
+        """``runs/restore``."""
+        return self._staged(call, "active")
 
     def log_metric(self, call: Call) -> dict[str, Any]:
         """``runs/log-metric``."""
@@ -390,6 +410,18 @@ class Runs:
             if "model_outputs" in found
             else {},
         }
+
+    def _staged(self, call: Call, stage: str) -> dict[str, Any]:
+        run = call.run_id
+        self._desk.flush(READ_FLUSH_SECONDS)
+        try:
+            told = self._desk.fetch("POST", call.path, call.body)
+        except AwayError:
+            raise self._desk.refuse("Deleting or restoring a run") from None
+        known = self._journal.document("run", run)
+        if known is not None:
+            self._journal.put_document("run", run, {**known[0], "lifecycle_stage": stage})
+        return told
 
     def _linked(self, call: Call, names: dict[str, str]) -> dict[str, Any]:
         run = call.run_id
