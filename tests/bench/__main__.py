@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians count")
     parser.add_argument("--runs", type=int, default=5000, help="that search_runs searches")
+    parser.add_argument("--points", type=int, default=10_000, help="that a relay is given")
     parser.add_argument("--mib", type=int, default=1024, help="size of the large artifact")
     options = parser.parse_args()
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

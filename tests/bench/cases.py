@@ -22,13 +22,14 @@ import psycopg2
 import sqlalchemy
 import yaml
 
-from tests.bench import load
+from tests.bench import load, relay
 from tests.bench.processes import (
     MIB,
     Memory,
     Peaks,
     free_port,
     memory,
+    say,
     settle,
     stock_server,
     wait_for,
@@ -182,6 +183,12 @@ def access(options: Namespace, folder: Path) -> list[str]:
         ]
         lines.append(f"- {name}, of the throughput without users: {', '.join(shares)}")
     return lines
+
+
+def relayed(options: Namespace, folder: Path) -> list[str]:
+    """Single points through the relay, with the server there, away and in between."""
+    with our_stack(folder / "ours") as stack:
+        return list(relay.measure(options, folder, stack.uri))
 
 
 def _server(stack: Stack, who: str = "client") -> str:
@@ -482,14 +489,10 @@ def _restarted(before: dict[str, int], after: dict[str, int]) -> str:
     return ", ".join(changed) or "nothing"
 
 
-def say(text: str) -> None:
-    """Progress, beside the table that goes to stdout."""
-    print(text, file=sys.stderr, flush=True)
-
-
 CASES = {
     "throughput": throughput,
     "access": access,
+    "relay": relayed,
     "artifact": artifact,
     "starting": starting,
     "metrics": metrics,

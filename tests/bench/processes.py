@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
 import sysconfig
 import threading
 import time
@@ -156,3 +157,8 @@ def wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
     raise AssertionError(f"mlflow server does not come up: {log.read_text()[-2000:]}")
+
+
+def say(text: str) -> None:
+    """Progress, beside the table that goes to stdout."""
+    print(text, file=sys.stderr, flush=True)

@@ -68,7 +68,7 @@ def as_it_should_be(found: Mapping[str, Any], ids: Mapping[str, str], ours: bool
         "nested": True,
         "params": {"a": "1", "b": "x"},
         "point": [1.5, 3, 1700000000000],
-        "curve": [0.9, 0.91, 0.92, 0.93, 0.94],
+        "curve": [0.9 + step / 100 for step in range(5)],
         "datasets": ["grid"],
         "output": [True],
         "files": ["t.json"],

@@ -25,7 +25,7 @@ from sklearn.linear_model import LogisticRegression  # noqa: E402
 NAME = sys.argv[1]
 client = MlflowClient()
 found: dict[str, Any] = {}
-_IDS = re.compile(r"[0-9a-f]{32}")
+_IDS = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 numbers: dict[str, str] = {}
 
 

@@ -20,7 +20,9 @@ READ_SECONDS = 2.0
 """How long the server may take where the client could go on without it."""
 FRESH_SECONDS = 60.0
 """How long an experiment isn't asked for again."""
-_IDS = re.compile(r"(?:m-)?[0-9a-f]{32}|(?<![0-9])9[0-9]{17}(?![0-9])")
+_IDS = re.compile(
+    r"(?<![0-9a-f])(?:m-)?[0-9a-f]{32}(?![0-9a-f])|(?<![0-9a-f])9[0-9]{17}(?![0-9a-f])"
+)
 _ADJECTIVES = (
     *("able", "bold", "brave", "calm", "clean", "crisp", "eager", "fair", "fine", "glad", "keen"),
     *("kind", "neat", "nimble", "proud", "quiet", "rapid", "sharp", "steady", "swift", "warm"),

@@ -9,15 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from trackstack.client.errors import ClientError
 from trackstack.client.relay.supervisor import Supervisor
+from trackstack.core import client_settings as settings
 
 DRAIN_SECONDS = 60.0
 """How long the end of a training waits for what it logged to be on the server."""
-_LEFT_OUT = (
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_SERVER_CERT_PATH",
-    "MLFLOW_TRACKING_INSECURE_TLS",
-)
+_LEFT_OUT = frozenset({*settings.UPSTREAM, *settings.UPSTREAM.values()})
 """The server's, which the relay uses; MLflow would prefer a user to the relay's token."""
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -55,8 +51,8 @@ def train(
 def client_environment(environment: Mapping[str, str], uri: str, token: str) -> dict[str, str]:
     """What a client of the relay sees."""
     found = {key: value for key, value in environment.items() if key not in _LEFT_OUT}
-    found["MLFLOW_TRACKING_URI"] = uri
-    found["MLFLOW_TRACKING_TOKEN"] = token
+    found[settings.TRACKING_URI] = uri
+    found[settings.TOKEN] = token
     for name in ("NO_PROXY", "no_proxy"):  # a company's proxy knows no loopback of ours
         found[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))
     return found

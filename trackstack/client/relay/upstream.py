@@ -16,6 +16,7 @@ from typing import IO, Final
 from urllib.parse import urlsplit
 
 from trackstack.client.errors import ClientError
+from trackstack.core import client_settings as settings
 
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 60.0
@@ -59,22 +60,23 @@ class Address:
 
     @staticmethod
     def of(environment: Mapping[str, str]) -> "Address":
-        """Read MLflow's own variables.
+        """Read MLflow's own variables, or the upstream's where they are about a relay.
 
         Raises:
             ClientError: ``MLFLOW_TRACKING_URI`` is no address of a server.
         """
-        uri = environment.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+        told = settings.of_upstream(environment)
+        uri = told.get(settings.TRACKING_URI, "").rstrip("/")
         parts = urlsplit(uri)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            told = f"is {uri!r}, which is" if uri else "is not set, so there is"
+            wrong = f"is {uri!r}, which is" if uri else "is not set, so there is"
             raise ClientError(
-                f"MLFLOW_TRACKING_URI {told} no address of a server (http://… or https://…):"
+                f"MLFLOW_TRACKING_URI {wrong} no address of a server (http://… or https://…):"
                 ' `eval "$(trackstack env)"` sets it.'
             )
-        user = environment.get("MLFLOW_TRACKING_USERNAME") or parts.username
-        password = environment.get("MLFLOW_TRACKING_PASSWORD") or parts.password
-        token = environment.get("MLFLOW_TRACKING_TOKEN")
+        user = told.get(settings.USERNAME) or parts.username
+        password = told.get(settings.PASSWORD) or parts.password
+        token = told.get(settings.TOKEN)
         authorization = ""
         if user and password:
             encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -85,8 +87,8 @@ class Address:
         return Address(
             f"{parts.scheme}://{host}{parts.path}",
             authorization,
-            environment.get("MLFLOW_TRACKING_SERVER_CERT_PATH", ""),
-            environment.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in {"1", "true"},
+            told.get(settings.CERTIFICATE_PATH, ""),
+            told.get(settings.INSECURE, "").lower() in {"1", "true"},
         )
 
 
