@@ -355,6 +355,7 @@ def test_run_says_what_is_left_and_sync_ships_it(server: Fake, tmp_path: Path) -
     assert len(server.runs) == 1
     assert cli("sync", **environment).returncode == 0
     assert len(server.runs) == 1
+    assert json.loads(cli("sync", "--show", "--json", **environment).stdout) == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``trackstack status``."""
 
 import json
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import typer
 from trackstack.cli.app import FromOption, JsonOption, ProjectOption, StackOption, app
 from trackstack.cli.sources import find_login, find_outputs, find_state
 from trackstack.client import health
+from trackstack.client.relay import syncing
 
 if TYPE_CHECKING:
     from trackstack.embedded.supervisor import Observed
@@ -24,7 +26,7 @@ def status(
     """Check a stack as `curl /health` can't: its processes, database and artifact store.
 
     Exit code 0 only when a search answered from the database and a file could be written to,
-    read from and deleted from the artifact store.
+    read from and deleted from the artifact store. What relays of this machine keep is told, too.
     """
     from trackstack.cli.view import out, print_text
     from trackstack.embedded import supervisor
@@ -35,6 +37,7 @@ def status(
     login = find_login(found, source, stack, project, admin=not source.startswith("ssm:"))
     checks = health.Platform(uri, str(found.get("tracking_certificate") or ""), login).check()
     observed = supervisor.observe(find_state(stack, project)) if source == "here" else None
+    relays = list(syncing.kept(os.environ))
     ok = all(check.ok for check in checks) and (observed is None or observed.ready)
     if as_json:
         told: dict[str, Any] = {
@@ -43,6 +46,7 @@ def status(
             "trackingUri": uri,
             "checks": [vars(check) for check in checks],
             "processes": _plain(observed),
+            "relays": [one.plain for one in relays],
         }
         print_text(json.dumps(told, indent=2))
     else:
@@ -53,6 +57,10 @@ def status(
             )
         if observed is not None:
             _print_processes(observed)
+        for one in relays:
+            text = f"{one.waiting} writes wait for {one.server}"
+            text += f", {len(one.refused)} were refused by it" if one.refused else ""
+            out.print(f"[yellow]![/] [bold]relay[/]  {text}; `trackstack sync` says more")
     raise typer.Exit(0 if ok else 5)
 
 

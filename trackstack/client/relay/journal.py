@@ -451,6 +451,11 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
+def read_only(folder: Path) -> sqlite3.Connection:
+    """A journal for reading, whoever has it."""
+    return sqlite3.connect(f"{(folder / 'journal.db').as_uri()}?mode=ro", uri=True)
+
+
 def lock(path: Path) -> int:
     """Lock a file; its descriptor. BusyError when another process has it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

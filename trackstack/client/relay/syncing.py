@@ -1,5 +1,6 @@
 """``trackstack sync``: what relays left behind goes to its server, now."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trackstack.client.relay import place
-from trackstack.client.relay.journal import BusyError, Journal
+from trackstack.client.relay.journal import BusyError, Journal, read_only
 from trackstack.client.relay.reach import Reach
 from trackstack.client.relay.shipping import Shipper
 from trackstack.client.relay.upstream import Address, Upstream
@@ -50,21 +51,16 @@ class Left:
 
 
 def kept(environment: Mapping[str, str]) -> Iterator[Left]:
-    """What every journal of this user holds, without shipping anything."""
+    """What every journal of this user holds; nothing is shipped, and no relay is disturbed."""
     for folder in place.folders(place.root(environment)):
-        try:
-            claim = place.claim(folder)
-        except BusyError:
-            yield Left(folder, "", 0, [], "a relay has it and ships it")
-            continue
-        try:
-            journal = Journal(folder)
-            try:
-                yield _left(journal)
-            finally:
-                journal.close()
-        finally:
-            claim.release()
+        with contextlib.closing(read_only(folder)) as database:
+            ((waiting,),) = database.execute("SELECT count(*) FROM writes WHERE state = 0")
+            refused = database.execute(
+                "SELECT lane, path, problem FROM writes WHERE state = 2 ORDER BY seq"
+            ).fetchall()
+            about = dict(database.execute("SELECT name, value FROM about"))
+        if waiting or refused:
+            yield Left(folder, about.get("server", ""), waiting, refused)
 
 
 def sync(
