@@ -39,7 +39,7 @@ class Planted:
         default_factory=dict
     )
     """By path, before all others."""
-    experiments: list[dict[str, str]] = field(default_factory=lambda: [DEFAULT])
+    experiments: list[dict[str, Any]] = field(default_factory=lambda: [DEFAULT])
     files: dict[str, bytes] = field(default_factory=dict)
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     """Method, path and credentials of each request."""

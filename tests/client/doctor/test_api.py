@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.doctor.planted import ARTIFACTS, SEARCH, Answer, Client, Planted
+from tests.client.doctor.planted import ARTIFACTS, DEFAULT, SEARCH, Answer, Client, Planted
 
 DENIED = (401, {}, b'{"error_code": "UNAUTHENTICATED", "message": "no"}')
 FORBIDDEN = (403, {}, b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}')
@@ -251,8 +251,23 @@ def test_every_page_of_experiments_is_read(client: Client, server: Planted) -> N
     pages.append({"experiments": located("s3://bucket/last")})
 
     def page(request: BaseHTTPRequestHandler) -> Answer:
-        listing = int(request.headers["Content-Length"]) > 40  # the other question is short
+        listing = int(request.headers["Content-Length"]) > 18  # the other question is short
         return 200, {}, json.dumps(pages.pop(0) if listing else {"experiments": []}).encode()
 
     server.answers[SEARCH] = page
     assert "s3://bucket/last" in client.finding("artifact locations").sentence
+
+
+def test_names_that_break_the_platforms_standard(client: Client, server: Planted) -> None:
+    tags = [{"key": "trackstack.experiment_name_pattern", "value": "{team}-{model}"}]
+    server.experiments = [
+        {**DEFAULT, "tags": tags},
+        {"experiment_id": "7", "name": "shop churn", "artifact_location": "mlflow-artifacts:/7"},
+        {"experiment_id": "8", "name": "x (closed)", "artifact_location": "mlflow-artifacts:/8"},
+    ]
+    assert client.ill() == {"experiment names": "warning"}
+    found = client.finding("experiment names")
+    assert found.sentence.startswith("'shop churn' breaks the standard {team}-{model}: ")
+    assert found.command == ("mlflow experiments rename --experiment-id 7 --new-name shop-churn")
+    server.experiments[1]["name"] = "shop-churn"
+    assert "all keep the standard" in client.finding("experiment names").sentence

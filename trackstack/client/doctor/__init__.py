@@ -4,9 +4,10 @@ Every check is a small function that returns a finding. One that can't mean anyt
 it builds upon was found wrong, isn't run: its finding says so.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator
 
-from trackstack.client.doctor import address, api, artifacts, code, local, reach
+from trackstack.client.doctor import address, api, artifacts, code, local, reach, relay
 from trackstack.client.doctor.finding import Finding, Level, not_judged
 from trackstack.client.doctor.setup import SetUp
 from trackstack.client.strays import find_strays
@@ -15,6 +16,7 @@ __all__ = ["Finding", "Level", "SetUp", "examine"]
 
 _Check = Callable[[reach.Conversation], Finding]
 _REACHED = ("connection", "certificate", "server")
+_SEARCHED = (*_REACHED, "host header", "credentials", "database")
 _SERVER_CHECKS: tuple[tuple[str, _Check, tuple[str, ...]], ...] = (
     ("connection", reach.connection, ()),
     ("certificate", reach.certificate, ("connection",)),
@@ -25,11 +27,8 @@ _SERVER_CHECKS: tuple[tuple[str, _Check, tuple[str, ...]], ...] = (
     ("database", api.database, (*_REACHED, "host header", "credentials")),
     ("versions", api.versions, (*_REACHED, "credentials")),
     ("artifact store", artifacts.store, (*_REACHED, "host header", "credentials")),
-    (
-        "artifact locations",
-        artifacts.experiments,
-        (*_REACHED, "host header", "credentials", "database"),
-    ),
+    ("artifact locations", artifacts.experiments, _SEARCHED),
+    ("experiment names", artifacts.names, _SEARCHED),
 )
 """A check, and those whose error makes it meaningless."""
 
@@ -39,19 +38,26 @@ def examine(setup: SetUp) -> Iterator[Finding]:
     found, server = address.judge(setup)
     yield found
     yield from code.judge(setup)
-    if server is None:
-        for check, _, _ in _SERVER_CHECKS:
-            yield not_judged(check, "No server is named.")
+    behind = setup.upstream()
+    if behind is None:
+        yield from _ask(setup, server)
     else:
-        yield from _ask(reach.Conversation(setup, server))
+        yield relay.judge(setup, server)
+        shipped, server = address.judge(behind)
+        for found in (dataclasses.replace(shipped, check="upstream"), *_ask(behind, server)):
+            yield relay.upstream_words(found)
     search, servers = find_strays(setup.folder), local.local_servers()
     yield from local.strays(setup, search, servers)
     yield from local.file_system(setup, search)
     yield local.shared_file(setup, servers)
 
 
-def _ask(talk: reach.Conversation) -> Iterator[Finding]:
-    wrong: set[str] = set()
+def _ask(setup: SetUp, server: address.Address | None) -> Iterator[Finding]:
+    if server is None:
+        for check, _, _ in _SERVER_CHECKS:
+            yield not_judged(check, "No server is named.")
+        return
+    talk, wrong = reach.Conversation(setup, server), set[str]()
     for check, judge, needs in _SERVER_CHECKS:
         first = next((need for need in needs if need in wrong), None)
         if first is None:

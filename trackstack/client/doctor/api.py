@@ -6,7 +6,7 @@ import platform
 import time
 
 from trackstack.client.doctor.finding import Finding, error, not_judged, ok, warning
-from trackstack.client.doctor.reach import MEANWHILE, NO_ANSWER, Conversation
+from trackstack.client.doctor.reach import NO_ANSWER, Conversation
 from trackstack.client.doctor.setup import installed_mlflow, version
 from trackstack.client.server import Login, Reply
 
@@ -68,8 +68,7 @@ def database(talk: Conversation) -> Finding:
     """Whether what runs are kept in answers; ``/health`` never asks it."""
     check, found, uri = "database", talk.search, talk.address.uri
     stack = talk.setup.stack_at(uri)
-    mend = f"trackstack up --stack {stack}" if stack else MEANWHILE
-    keeps = "" if stack else f" Until then, `{MEANWHILE}` keeps what is logged."
+    keeps, mend = ("", f"trackstack up --stack {stack}") if stack else talk.meanwhile
     if isinstance(found, Exception):
         sentence = f"{uri} answers /health, but not a search: {found or type(found).__name__}."
         return error(check, sentence + keeps, mend)
@@ -82,6 +81,8 @@ def database(talk: Conversation) -> Finding:
         return error(check, sentence + keeps, mend)
     if found.status != _OK or not isinstance(found.json, dict):
         sentence = f"What answers at {uri} has no MLflow API ({found.status} for a search)."
+        if isinstance(found.json, dict) and found.said:  # a relay without its server, for one
+            sentence = f"{uri} refuses a search ({found.status}): {found.said}"
         return error(check, sentence)
     return ok(check, "experiments can be searched")
 

@@ -1,14 +1,13 @@
 """Where artifacts go: a real file through the server, and experiments that go past it."""
 
-import json
 import shlex
 import uuid
-from collections.abc import Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
 from trackstack.client.doctor.finding import Finding, error, not_judged, ok, warning
 from trackstack.client.doctor.reach import NO_ANSWER, Conversation
+from trackstack.client.errors import ClientError
+from trackstack.client.experiments import standard_of
 from trackstack.client.server import Reply
 
 _PATH = "/api/2.0/mlflow-artifacts/artifacts"
@@ -16,7 +15,6 @@ _NAME = "trackstack-doctor"
 _CONTENT = b"Written by trackstack doctor to see whether it can be.\n"
 _OK, _UNAVAILABLE = 200, 503
 _DENIED = {401, 403}
-_PAGES = 20
 _NAMED = 3
 CLOSED = " (closed)"
 """Experiments of such a name are history: nobody logs into them any more."""
@@ -88,9 +86,9 @@ def experiments(talk: Conversation) -> Finding:
     """Experiments whose artifacts go past the server, and so past a relay."""
     check = "artifact locations"
     try:
-        found = list(_experiments(talk))
-    except (*NO_ANSWER, ValueError, TypeError, AttributeError) as wrong:
-        return not_judged(check, f"The experiments can't be listed: {wrong}.")
+        found = talk.experiments
+    except ClientError as wrong:
+        return not_judged(check, str(wrong))
     past = [
         one
         for one in found
@@ -121,19 +119,6 @@ def _replace(key: str, name: str) -> str:
     )
 
 
-def _experiments(talk: Conversation) -> Iterator[dict[str, Any]]:
-    token = ""
-    for _ in range(_PAGES):
-        question = {"max_results": 1000, "view_type": "ACTIVE_ONLY", "page_token": token}
-        answer = talk.server.ask(
-            "POST", "/api/2.0/mlflow/experiments/search", json.loads(json.dumps(question))
-        )
-        yield from answer.get("experiments", [])
-        token = answer.get("next_page_token", "")
-        if not token:
-            return
-
-
 def _through_server(talk: Conversation, location: str) -> bool:
     parts = urlsplit(location)
     if parts.scheme == "mlflow-artifacts":
@@ -143,3 +128,27 @@ def _through_server(talk: Conversation, location: str) -> bool:
 
 def _is_disk(location: str) -> bool:
     return urlsplit(location).scheme in {"", "file"}
+
+
+def names(talk: Conversation) -> Finding:
+    """Experiments whose names break the standard that the platform has."""
+    check = "experiment names"
+    try:
+        found = talk.experiments
+    except ClientError as wrong:
+        return not_judged(check, str(wrong))
+    standard = standard_of(found)
+    if standard is None:
+        return ok(check, "the platform has no standard for them")
+    keys = {str(one["name"]): str(one["experiment_id"]) for one in found}
+    wrong_ones = standard.breaking(name for name in keys if not name.endswith(CLOSED))
+    if not wrong_ones:
+        return ok(check, f"all keep the standard {standard.pattern}")
+    first, sentence = next(iter(wrong_ones.items()))
+    more = f" So do {len(wrong_ones) - 1} more." if len(wrong_ones) > 1 else ""
+    right = standard.suggest(first)
+    command = "trackstack experiments"
+    if right and right not in keys:
+        new = shlex.quote(right)
+        command = f"mlflow experiments rename --experiment-id {keys[first]} --new-name {new}"
+    return warning(check, sentence + more, command)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import urllib.error
 import urllib.request
+from typing import Any
 from urllib.parse import urlsplit
 
 from trackstack.client.doctor import trust
@@ -15,6 +16,8 @@ from trackstack.client.doctor.address import Address
 from trackstack.client.doctor.finding import Finding, error, not_judged, ok, warning
 from trackstack.client.doctor.setup import SetUp, set_uri
 from trackstack.client.server import Reply, Server
+from trackstack.client.tracking import Tracking
+from trackstack.core.client_settings import INSECURE
 
 NO_ANSWER = (OSError, http.client.HTTPException)  # URLError and TimeoutError are OSErrors
 MEANWHILE = "trackstack run -- python train.py"
@@ -62,6 +65,18 @@ class Conversation:
             return reason if isinstance(reason, Exception) else wrong
 
     @functools.cached_property
+    def experiments(self) -> list[dict[str, Any]]:
+        """Every active experiment; ClientError when they can't be listed."""
+        return list(Tracking(self.server).experiments())
+
+    @property
+    def meanwhile(self) -> tuple[str, str]:
+        """What becomes of what is logged until the server is back, and the command for that."""
+        if self.setup.behind_relay:
+            return " Until it is back, the relay keeps what is logged.", ""
+        return f" Until it is back, `{MEANWHILE}` keeps what is logged.", MEANWHILE
+
+    @functools.cached_property
     def proxy(self) -> str:
         """The proxy that requests go through; empty for the direct way."""
         host = self.address.host
@@ -92,14 +107,15 @@ def connection(talk: Conversation) -> Finding:
     except ConnectionRefusedError:
         told = f"{where} refuses connections: the machine is there, but no server listens."
         if address.is_loopback and not through:
-            return error(check, told + aside, _start(talk))
+            return error(check, told, _start(talk))
     except (OSError, UnicodeError) as wrong:
         told = f"{where} can't be reached: {getattr(wrong, 'strerror', None) or wrong}."
     else:
         return ok(check, f"{address.host}:{address.port} accepts connections{through}")
-    keeps = f" Until it is back, `{MEANWHILE}` keeps what is logged."
-    command = _around(talk) if through else MEANWHILE
-    return error(check, told + aside + ("" if through else keeps), command)
+    if through:
+        return error(check, told + aside, _around(talk))
+    keeps, command = talk.meanwhile
+    return error(check, told + keeps, command)
 
 
 def certificate(talk: Conversation) -> Finding:  # noqa: PLR0911 - one for each fault
@@ -123,10 +139,8 @@ def certificate(talk: Conversation) -> Finding:  # noqa: PLR0911 - one for each 
             check, sentence, set_uri(plain) if found.reason == "WRONG_VERSION_NUMBER" else ""
         )
     if trust.is_insecure(talk.setup.environment):
-        sentence = (
-            f"{trust.INSECURE} is set: anybody on the way may read and change what is logged."
-        )
-        return warning(check, sentence, f"unset {trust.INSECURE}")
+        sentence = f"{INSECURE} is set: anybody on the way may read and change what is logged."
+        return warning(check, sentence, f"unset {INSECURE}")
     if isinstance(found, Exception):
         return not_judged(check, f"The handshake did not end: {found}.")
     return ok(check, f"trusted, and made out to {address.host}")
@@ -135,15 +149,13 @@ def certificate(talk: Conversation) -> Finding:  # noqa: PLR0911 - one for each 
 def server(talk: Conversation) -> Finding:  # noqa: PLR0911 - one for each fault
     """Whether MLflow is what listens."""
     check, address, found = "server", talk.address, talk.health
+    keeps, command = talk.meanwhile
     if isinstance(found, TimeoutError):
         sentence = (
             f"{address.authority} accepts connections, but does not answer within"
-            f" {talk.setup.timeout:g} s: the server hangs. Until it is back, `{MEANWHILE}` keeps"
-            " what is logged."
+            f" {talk.setup.timeout:g} s: the server hangs.{keeps}"
         )
-        return error(
-            check, sentence, _start(talk) if talk.setup.stack_at(address.uri) else MEANWHILE
-        )
+        return error(check, sentence, _start(talk) if talk.setup.stack_at(address.uri) else command)
     if isinstance(found, Exception):
         return _broken_off(talk, found)
     location = found.headers.get("Location", "")
@@ -156,7 +168,7 @@ def server(talk: Conversation) -> Finding:  # noqa: PLR0911 - one for each fault
     what = f"{address.uri}/health answers {found.status}"
     if found.status >= _BAD_GATEWAY:
         sentence = f"{what}: a balancer or proxy is there, but no server behind it."
-        return error(check, sentence, _around(talk) or MEANWHILE)
+        return error(check, sentence + keeps, _around(talk) or command)
     kind = found.headers.get("Server", "")
     sentence = f"{what} like no MLflow server" + (f" (it calls itself {kind!r})." if kind else ".")
     if "AirTunes" in kind:
@@ -203,7 +215,7 @@ def _start(talk: Conversation) -> str:
         return f"trackstack up --stack {stack}"
     if talk.setup.stacks:  # they run elsewhere than the variable says
         return talk.setup.take_variables()
-    return 'trackstack up && eval "$(trackstack env)"'
+    return f"trackstack up && {talk.setup.take_variables()}"
 
 
 def _around(talk: Conversation) -> str:

@@ -1,6 +1,7 @@
 """A client's set-up as MLflow's client reads it: variables, credentials, versions."""
 
 import configparser
+import dataclasses
 import importlib.metadata
 import shlex
 from collections.abc import Mapping
@@ -8,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trackstack.client.server import Login, Token
-from trackstack.core.client_settings import PASSWORD, TRACKING_URI, USERNAME
-
-_TOKEN = "MLFLOW_TRACKING_TOKEN"  # noqa: S105 - a variable's name
+from trackstack.core.client_settings import (
+    PASSWORD,
+    TOKEN,
+    TRACKING_URI,
+    UPSTREAM,
+    USERNAME,
+    of_upstream,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class SetUp:
     """Seconds that a step over the network may take."""
     stacks: Mapping[str, str] = field(default_factory=dict)
     """The stacks of this machine and their tracking URIs."""
+    behind_relay: bool = False
+    """Whether this is what a relay ships to, not what training itself logs to."""
 
     @property
     def tracking_uri(self) -> str | None:
@@ -43,7 +51,7 @@ class SetUp:
         password = self.environment.get(PASSWORD) or kept.get(PASSWORD.lower())
         if username and password:
             return Login(username, password)
-        token = self.environment.get(_TOKEN)
+        token = self.environment.get(TOKEN)
         return Token(token) if token else None
 
     @property
@@ -62,7 +70,16 @@ class SetUp:
         names = [name for name, its in self.stacks.items() if its.rstrip("/") == uri.rstrip("/")]
         names = names or ([] if "dev" in self.stacks else list(self.stacks)[:1])
         which = f" --stack {shlex.quote(names[0])}" if names and names[0] != "dev" else ""
-        return f'eval "$(trackstack env{which})"'
+        relay = " --relay" if self.behind_relay else ""
+        return f'eval "$(trackstack env{which}{relay})"'
+
+    def upstream(self) -> "SetUp | None":
+        """What the relay ships to, as if one logged there oneself; None without a relay."""
+        if not self.environment.get(UPSTREAM[TRACKING_URI]):
+            return None
+        others = {key: value for key, value in self.environment.items() if key not in UPSTREAM}
+        there = {**others, **of_upstream(self.environment)}
+        return dataclasses.replace(self, environment=there, behind_relay=True)
 
     def stack_at(self, uri: str) -> str:
         """The stack of this machine with that tracking URI."""

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from trackstack.client.doctor.address import Address
 from trackstack.client.doctor.setup import SetUp
-from trackstack.core.client_settings import CERTIFICATE_PATH
+from trackstack.core.client_settings import CERTIFICATE_PATH, INSECURE
 
-INSECURE = "MLFLOW_TRACKING_INSECURE_TLS"
 CLIENT_CERTIFICATE = "MLFLOW_TRACKING_CLIENT_CERT_PATH"
 _BUNDLES = (CERTIFICATE_PATH, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
