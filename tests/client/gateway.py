@@ -49,8 +49,7 @@ class Gateway:
                 _cut(one)
             self._open.clear()
             if self._listening is not None:
-                # Closing alone doesn't wake the thread that accepts, nor free the port.
-                _cut(self._listening)
+                _cut(self._listening)  # wakes the thread that accepts, which closes it
                 self._listening.close()
                 self._listening = None
             if mode != REFUSED:
@@ -68,30 +67,37 @@ class Gateway:
         self.close()
 
     def _accept(self, listening: socket.socket) -> None:
-        while True:
-            try:
-                here, _ = listening.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._open.add(here)
-                mode = self._mode
-            threading.Thread(target=self._serve, args=[here, mode], daemon=True).start()
+        with listening:
+            while True:
+                try:
+                    here, _ = listening.accept()
+                except OSError:
+                    return
+                with self._lock:
+                    self._open.add(here)
+                    mode = self._mode
+                threading.Thread(target=self._serve, args=[here, mode], daemon=True).start()
 
     def _serve(self, here: socket.socket, mode: str) -> None:
-        with contextlib.suppress(OSError):
+        with here, contextlib.suppress(OSError):
             if mode == UNAVAILABLE:
                 here.recv(1 << 16)
                 here.sendall(_ANSWER)
-                _cut(here)
+            elif mode == BLACK_HOLE:
+                while here.recv(1 << 16):  # until it is cut
+                    pass
             elif mode == UP:
-                there = socket.create_connection(("127.0.0.1", self._to))
-                for one in (here, there):
-                    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                with self._lock:
-                    self._open.add(there)
-                threading.Thread(target=self._carry, args=[here, there], daemon=True).start()
-                self._carry(there, here)
+                with socket.create_connection(("127.0.0.1", self._to)) as there:
+                    for one in (here, there):
+                        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    with self._lock:
+                        self._open.add(there)
+                    back = threading.Thread(target=self._carry, args=[there, here], daemon=True)
+                    back.start()
+                    self._carry(here, there)
+                    back.join()
+        with self._lock:
+            self._open.discard(here)
 
     def _carry(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):

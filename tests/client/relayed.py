@@ -22,7 +22,8 @@ class Fake:
 
     def __init__(self, port: int = 0) -> None:
         self.runs: dict[str, dict[str, Any]] = {}
-        self.points: list[tuple[str, str, float, int]] = []
+        self.points: set[tuple[str, str, float, int]] = set()
+        """As MLflow's tables: the same point twice is there once."""
         self.params: dict[str, dict[str, str]] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.files: dict[str, bytes] = {}
@@ -122,7 +123,7 @@ class Fake:
                 told = f"Changing param values is not allowed: {one['key']}"
                 return 400, {"error_code": "INVALID_PARAMETER_VALUE", "message": told}
         for one in body["metrics"]:
-            self.points.append((run, one["key"], one["value"], one["step"]))
+            self.points.add((run, one["key"], one["value"], one["step"]))
         self.params[run] |= {one["key"]: one["value"] for one in body["params"]}
         self.tags[run] |= {one["key"]: one["value"] for one in body["tags"]}
         return 200, {}

@@ -3,9 +3,12 @@
 MLflow itself is asked in tests/live/test_relay.py.
 """
 
+import contextlib
 import hashlib
+import http.client
 import json
 import os
+import random
 import socket
 import stat
 import subprocess
@@ -21,6 +24,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.client.gateway import BLACK_HOLE, REFUSED, UNAVAILABLE, UP, Gateway
 from tests.client.relayed import API, Client, Fake, relay, shipped
 from trackstack.client.errors import ClientError
 from trackstack.client.relay import journal as journals
@@ -161,6 +165,60 @@ def test_a_killed_relay_is_a_pause_and_every_point_arrives_once(
     assert {step for _, _, _, step in server.points} == set(range(200))
 
 
+GONE = (urllib.error.URLError, ConnectionError, http.client.HTTPException)
+
+
+def test_every_acknowledged_point_is_there_once_whatever_dies_and_when(
+    server: Fake, tmp_path: Path
+) -> None:
+    """Kills of the relay and cuts of the network, in random order."""
+    chance = random.Random(5)
+    acknowledged: set[tuple[str, int]] = set()
+    ended = threading.Event()
+
+    def train(uri: str, token: str, number: int) -> None:
+        client = Client(uri, token)
+        run = ""
+        step = 0
+        while not ended.is_set():
+            with contextlib.suppress(*GONE):
+                run = run or client.run(run_name=f"run-{number}")
+                client.point(run, step)
+                acknowledged.add((run, step))
+                step += 1
+        while True:
+            with contextlib.suppress(*GONE):
+                client.post("runs/update", run_id=run, status="FINISHED", end_time=9)
+                return
+
+    port = int(server.uri.rpartition(":")[2])
+    with Gateway(port) as gateway, relay(gateway.uri, tmp_path) as (supervisor, client):
+        token = client.headers["Authorization"].partition(" ")[2]
+        threads = [
+            threading.Thread(target=train, args=(supervisor.uri, token, number))
+            for number in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        for _ in range(40):
+            time.sleep(chance.uniform(0.05, 0.3))
+            if chance.random() < 0.4:
+                supervisor.kill()
+            else:
+                gateway.mode = chance.choice([UP, UP, REFUSED, BLACK_HOLE, UNAVAILABLE])
+        gateway.mode = UP
+        ended.set()
+        for thread in threads:
+            thread.join()
+        assert shipped(client, 60)["refused"] == 0
+    given = {server.tags[remote]["trackstack.id"]: remote for remote in server.runs}
+    assert len(server.runs) == 3, "a run for each training, and none more"
+    assert {info["status"] for info in server.runs.values()} == {"FINISHED"}
+    there = {(run, step) for run, _, _, step in server.points}
+    assert {(given[run], step) for run, step in acknowledged} <= there
+    assert len(acknowledged) > 100
+
+
 def test_whoever_lost_the_answer_to_a_killed_relay_gets_the_same_run(tmp_path: Path) -> None:
     with relay(NOWHERE, tmp_path) as (supervisor, client):
         first = client.run(run_name="one")
@@ -241,6 +299,36 @@ def test_a_full_journal_refuses_files_and_goes_on_with_points(tmp_path: Path) ->
         assert status == 507
         assert b"its bound is 100000 bytes" in told
         client.point(run, 1)
+
+
+def test_points_are_refused_when_not_even_the_reserve_has_room(tmp_path: Path) -> None:
+    with relay(NOWHERE, tmp_path, TRACKSTACK_JOURNAL_BYTES="400000") as (_, client):
+        run = client.run()
+        body = {"run_id": run, "key": "k", "value": 1, "timestamp": 1, "step": 0}
+        answers = [
+            client.ask("POST", f"{API}runs/log-metric", body | {"step": n}) for n in range(3000)
+        ]
+    statuses = [status for status, _ in answers]
+    assert set(statuses) == {200, 507}
+    assert statuses == sorted(statuses), "what fits is taken"
+    assert b"has reached its bound of 400000 bytes" in answers[-1][1]
+
+
+def test_a_run_that_goes_on_for_long_takes_no_more_than_its_share(
+    server: Fake, tmp_path: Path
+) -> None:
+    with relay(server.uri, tmp_path) as (supervisor, client):
+        run = client.run()
+        for step in range(500):
+            client.point(run, step)
+        shipped(client)
+        folder = supervisor.folder
+    small = journals.Journal(folder, limit=1_000_000)
+    assert small.size() > 50_000
+    small.tidy()
+    assert not small.of_lane(run, ("metric", "batch"))
+    assert [one["step"] for one in small.latest(run)] == [499]
+    small.close()
 
 
 def test_nobody_without_the_token_gets_anything(tmp_path: Path) -> None:

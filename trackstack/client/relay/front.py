@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from trackstack.client.relay.api import ApiError, AwayError, Call, Desk, Handler
 from trackstack.client.relay.artifacts import ROOT, Artifacts, checked_path
+from trackstack.client.relay.journal import FullError
 from trackstack.client.relay.models import LoggedModels, Registry
 from trackstack.client.relay.runs import Experiments, Runs
 from trackstack.client.relay.traces import Traces
@@ -69,6 +70,7 @@ class Service:
                 ("POST", "runs/delete", self.runs.delete),
                 ("POST", "runs/restore", self.runs.restore),
                 ("POST", "experiments/(?:update|delete|restore)", experiments.change),
+                ("POST", "runs/log-model", self.runs.log_model),
                 ("POST", "runs/log-inputs", self.runs.log_inputs),
                 ("POST", "runs/outputs", self.runs.log_outputs),
                 ("GET", "runs/get", self.runs.get),
@@ -161,6 +163,9 @@ class _Handler(BaseHTTPRequestHandler):
         except ApiError as problem:
             self._drain()
             self._send(problem.status, problem.body)
+        except FullError as problem:
+            self._drain()
+            self._send(507, ApiError(507, "RESOURCE_LIMIT_EXCEEDED", str(problem)).body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         except Exception as problem:  # noqa: BLE001 - never a training's end

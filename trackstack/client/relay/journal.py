@@ -53,6 +53,8 @@ DEFAULT_LIMIT = 10 * 1024**3
 """Bytes of journal and spooled files together."""
 RESERVE = 0.1
 """Share of the limit that files leave to metrics, params and tags."""
+_LOOKS = 256
+"""Writes between two looks at the size of the database."""
 
 
 class FullError(Exception):
@@ -123,6 +125,7 @@ class Journal:
         self._nested = 0
         self.changed = threading.Condition(self._lock)
         """Told when there is something to ship."""
+        self._adds = 0
         self._spooled = sum(file.stat().st_size for file in self.spool.iterdir())
 
     def close(self) -> None:
@@ -169,7 +172,17 @@ class Journal:
         body: str = "",
         needs: Iterable[str] = (),
     ) -> int:
-        """Write down a write, whose request is a method and a path; its number."""
+        """Write down a write, whose request is a method and a path; its number.
+
+        FullError when not even the reserve has room.
+        """
+        self._adds += 1
+        if self._adds % _LOOKS == 1 and self._spooled + self.size() > self.limit:
+            self._adds = 0  # the next one looks again
+            raise FullError(
+                f"The relay's journal in {self.folder} has reached its bound of {self.limit} bytes:"
+                " nothing more can be logged until the server is back."
+            )
         made = self._run(
             "INSERT INTO writes (lane, kind, method, path, body, needs, at) VALUES (?,?,?,?,?,?,?)",
             (lane, kind, *request, body, " ".join(needs), time.time()),
@@ -275,11 +288,27 @@ class Journal:
         )
         return bool(found)
 
+    def size(self) -> int:
+        """Bytes of the database, without what is free in it."""
+        ((pages, free, page),) = self._rows(
+            "SELECT p.page_count, f.freelist_count, s.page_size FROM pragma_page_count() p,"
+            " pragma_freelist_count() f, pragma_page_size() s"
+        )
+        return int((pages - free) * page)
+
     def tidy(self) -> int:
         """Forget what is shipped of runs that have ended; how many writes that were.
 
-        Ids stay for ever. A run that goes on keeps its points: it may be asked for its curves.
+        Ids stay for ever. A run that goes on keeps its points, as it may be asked for its curves,
+        unless they take up half the reserve.
         """
+        if self.size() > self.limit * RESERVE / 2:
+            with self.writing():
+                self._run(
+                    "INSERT OR REPLACE INTO texts SELECT DISTINCT lane, 'about', 'tidied', 'yes'"
+                    " FROM writes WHERE state = 1 AND kind IN ('metric', 'batch')"
+                )
+                self._run("DELETE FROM writes WHERE state = 1")
         ended = (
             "SELECT id FROM documents WHERE kind = 'run'"
             " AND json_extract(body, '$.status') NOT IN ('RUNNING', 'SCHEDULED')"

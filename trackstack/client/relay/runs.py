@@ -24,6 +24,7 @@ from trackstack.core.relay import ID_TAG
 
 _PARENT = "mlflow.parentRunId"
 _NAME = "mlflow.runName"
+_MODELS = "mlflow.log-model.history"
 _MADE = "made"
 """Under which a run of this relay says so: what is known of it here is all there is."""
 
@@ -327,6 +328,16 @@ class Runs:
         """``runs/outputs``."""
         return self._linked(call, {"model_outputs": "models"})
 
+    def log_model(self, call: Call) -> dict[str, Any]:
+        """``runs/log-model``, of clients before MLflow 3: an entry more in a tag of the run."""
+        run, entry = call.run_id, json.loads(call.text("model_json"))
+        self._known(run)
+        with self._journal.writing():
+            known = self._journal.texts(run, "tag").get(_MODELS, "[]")
+            self._journal.put_text(run, "tag", _MODELS, json.dumps([*json.loads(known), entry]))
+            self._write(run, "other", call)
+        return {}
+
     def history(self, call: Call) -> dict[str, Any]:
         """``metrics/get-history``: whole, in one page."""
         run, key = call.run_id, call.text("metric_key")
@@ -443,6 +454,8 @@ class Runs:
                 self._journal.put_latest(point["model_id"], {**point, "run_id": run})
 
     def _is_tidied(self, run: str, key: str) -> bool:
+        if "tidied" in self._journal.texts(run, "about"):
+            return True
         known = any(one["key"] == key for one in self._journal.latest(run))
         return known and not self._journal.of_lane(run, ("metric", "batch"))
 
