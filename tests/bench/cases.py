@@ -15,12 +15,15 @@ import uuid
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psutil
 import psycopg2
 import sqlalchemy
 import yaml
+from mlflow.entities import RunStatus, RunTag
+from mlflow.store.tracking.file_store import FileStore
 
 from tests.bench import load, relay
 from tests.bench.processes import (
@@ -489,6 +492,79 @@ def _restarted(before: dict[str, int], after: dict[str, int]) -> str:
     return ", ".join(changed) or "nothing"
 
 
+def adopting(options: Namespace, folder: Path) -> list[str]:
+    """A file store moved into a stack: how long, in how much memory, and whether all arrived."""
+    source = folder / "mlruns"
+    stray_runs(source, options.adopt_runs, options.points)
+    wanted = options.adopt_runs * options.points
+    lines = [
+        (
+            f"| `adopt`, {options.adopt_runs} runs with {options.points} points of 4 metrics | s |"
+            " points a second | highest RSS, MiB |"
+        ),
+        "| --- | --- | --- | --- |",
+    ]
+    with our_stack(folder / "ours") as stack:
+        for what, *more in (
+            ("moved and compared",),
+            ("again: nothing to do",),
+            ("`--delete`: all compared again, removed", "--delete", "--yes"),
+        ):
+            seconds, highest, told = _adopt(stack, source, *more)
+            rate = f"{wanted / seconds:.0f}"
+            lines.append(f"| {what} | {seconds:.1f} | {rate} | {highest:.0f} |")
+            say(lines[-1])
+            (store,) = told["stores"]
+            runs = [one for each in store["experiments"] for one in each["runs"]]
+            if not store["verified"] or len(runs) != options.adopt_runs:
+                raise AssertionError(f"{what}: {len(runs)} runs, verified: {store['verified']}")
+        engine = sqlalchemy.create_engine(_our_database(stack))
+        with engine.begin() as connection:
+            asked = sqlalchemy.text("SELECT count(*), count(DISTINCT run_uuid) FROM metrics")
+            points, runs = connection.execute(asked).one()
+        engine.dispose()
+    if (points, runs, source.exists()) != (wanted, options.adopt_runs, False):
+        raise AssertionError(f"{points} points of {runs} runs arrived, {wanted} were to")
+    return [*lines, "", f"PostgreSQL holds {points} points of {runs} runs."]
+
+
+def _adopt(stack: Stack, source: Path, *more: str) -> tuple[float, float, dict[str, Any]]:
+    before = time.monotonic()
+    told = source.parent / "told.json"
+    with told.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trackstack.cli", "adopt", source, "--json", *more],
+            cwd=ROOT,
+            env=clean_environment() | {"MLFLOW_TRACKING_URI": stack.uri},
+            stdout=out,
+        )
+        with Peaks(lambda: {"adopt": process.pid}) as peaks:
+            process.wait()
+    if process.returncode:
+        raise AssertionError(f"adopt ended with {process.returncode}: {told.read_text()[-2000:]}")
+    return time.monotonic() - before, peaks.highest["adopt"], json.loads(told.read_text())
+
+
+def stray_runs(folder: Path, runs: int, points: int, keys: int = 4) -> None:
+    """A file store as MLflow writes it, with histories in its own form but at once."""
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    store = FileStore(str(folder))
+    experiment = store.create_experiment("stray")
+    start = int(time.time() * 1000)
+    for number in range(runs):
+        tags = [RunTag("mlflow.user", "ada"), RunTag("kind", "sweep")]
+        run = store.create_run(experiment, "ada", start + number, tags, f"run-{number}").info
+        place = folder / experiment / run.run_id
+        for name in range(10):
+            (place / "params" / f"p{name}").write_text(f"value {number}", encoding="utf-8")
+        (place / "artifacts" / "notes.txt").write_text(f"run {number}\n", encoding="utf-8")
+        for key in range(keys):
+            steps = range(points // keys + (key < points % keys))
+            lines = "".join(f"{start + one} {number + 1 / (one + 1)} {one}\n" for one in steps)
+            (place / "metrics" / f"metric-{key}").write_text(lines, encoding="utf-8")
+        store.update_run_info(run.run_id, RunStatus.FINISHED, start + number + 1000, None)
+
+
 CASES = {
     "throughput": throughput,
     "access": access,
@@ -496,6 +572,7 @@ CASES = {
     "artifact": artifact,
     "starting": starting,
     "metrics": metrics,
+    "adopt": adopting,
 }
 
 

@@ -164,7 +164,19 @@ def test_an_unknown_source_and_an_unknown_option_are_wrong_usage() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    ["up", "preview", "status", "logs", "down", "outputs", "env", "open", "state", "doctor"],
+    [
+        "up",
+        "preview",
+        "status",
+        "logs",
+        "down",
+        "outputs",
+        "env",
+        "open",
+        "state",
+        "doctor",
+        "adopt",
+    ],
 )
 def test_help_teaches_every_verb(verb: str) -> None:
     done = trackstack(verb, "--help", cwd=ROOT)

@@ -9,6 +9,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import typer
 
 from trackstack.cli import (
+    adopt,
     bootstrap,
     cost,
     doctor,
@@ -33,6 +34,7 @@ from trackstack.cli import (
 from trackstack.cli.app import app
 
 __all__ = [
+    "adopt",
     "app",
     "bootstrap",
     "cost",
