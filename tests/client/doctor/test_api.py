@@ -211,6 +211,16 @@ def test_who_may_not_delete_leaves_one_file_and_never_a_second(
     assert list(server.files) == [f"{ARTIFACTS}trackstack-doctor"]
 
 
+def test_nothing_is_written_where_it_could_not_be_deleted_again(
+    client: Client, server: Planted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uuid.UUID.hex", "0")
+    away = (400, {}, b'{"message": "needs the tracking server, which is away"}')
+    server.answers[f"DELETE {ARTIFACTS}trackstack-doctor-0"] = away
+    assert "does not answer (400): needs the" in client.finding("artifact store").sentence
+    assert "PUT" not in {method for method, _, _ in server.asked}
+
+
 def test_what_goes_straight_to_storage_is_said_not_to_be_judged(
     client: Client, server: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ _NAME = "trackstack-doctor"
 _CONTENT = b"Written by trackstack doctor to see whether it can be.\n"
 _OK, _UNAVAILABLE = 200, 503
 _DENIED = {401, 403}
+_UNKNOWN = {404, 405}
+"""A server too old to delete artifacts."""
 _NAMED = 3
 CLOSED = " (closed)"
 """Experiments of such a name are history: nobody logs into them any more."""
@@ -36,7 +38,10 @@ def store(talk: Conversation) -> Finding:
         may_delete = first.status not in _DENIED
         if not may_delete:
             name = _NAME  # the same for ever, so that no more than one is left
-        wrong = _round_trip(talk, name, may_delete=may_delete)
+        if first.status in {_OK, *_DENIED, *_UNKNOWN}:
+            wrong = _round_trip(talk, name, may_delete=may_delete)
+        else:  # a relay without its server, for one: what is written now couldn't be taken away
+            wrong = f"The artifact store does not answer ({first.status}): {first.said}"
     except NO_ANSWER as broken:
         wrong = f"The artifact store does not answer: {broken}."
     if wrong:
