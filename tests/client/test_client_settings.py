@@ -159,6 +159,10 @@ def test_a_relay_finds_its_upstream_by_either_name() -> None:
     assert client_settings.of_upstream({**SERVER, "PATH": "/bin"}) == SERVER
     joined = client_settings.through_relay(SERVER, "the relay's own")
     assert client_settings.of_upstream(joined) == SERVER
+    # Without a user at the server: the relay's token stays with the relay.
+    open_to_all = {"MLFLOW_TRACKING_URI": "https://mlflow.example.com"}
+    joined = client_settings.through_relay(open_to_all, "the relay's own")
+    assert client_settings.of_upstream(joined) == open_to_all
 
 
 def test_what_a_relay_ships_as_is_a_secret_as_well() -> None:

@@ -80,7 +80,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path, whole: bool)
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not on PATH")
-    host = made_host(tmp_path / "a 100% home", whole=whole)
+    host = made_host(tmp_path / "a 100%home $mine", whole=whole)
     (host.configuration / "trackstack").mkdir(parents=True)
     units = [
         file
@@ -176,7 +176,7 @@ def test_under_systemds_socket_the_relay_answers_whoever_has_the_token(tmp_path:
     what = Relay(port, away, host.home / "journal")
     _, listening, unit = service.files("systemd", what, host)
     address = line(listening.text, "ListenStream")
-    argv = shlex.split(line(unit.text, "ExecStart"))
+    argv = shlex.split(line(unit.text, "ExecStart").removeprefix(":"))
     argv[0] = sys.executable  # a link to it would not find its packages
     variables = {**what.variables, **host.variables}
     with (tmp_path / "log").open("w") as log:

@@ -6,18 +6,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from trackstack.client import deployed, environment, health
-from trackstack.client.relay import place
 from trackstack.client.server import Login, Server
-from trackstack.client.service import Host, Relay, Stack
 from trackstack.client.tracking import Tracking
 from trackstack.core import client_settings
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
 from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, home, write_private
+
+if TYPE_CHECKING:
+    from trackstack.client.service import Host, Relay, Stack
 
 
 def find_state(stack: str, project: str = "") -> StackState:
@@ -143,6 +144,8 @@ def client_variables(
     told = environment.variables(found, home() / "certificates", login, timeout)
     if relay_port is None:
         return told
+    from trackstack.client.relay import place
+
     token = place.service_token(place.root(os.environ))
     return client_settings.through_relay(told, token, relay_port)
 
@@ -231,14 +234,18 @@ class Keeper:
             print(environment.render(variables, "shell"))
 
 
-def find_service_relay(source: str, stack: str, project: str, port: int) -> Relay:
+def find_service_relay(source: str, stack: str, project: str, port: int) -> "Relay":
     """The relay that ships to a stack, whether that answers now or not."""
+    from trackstack.client.relay import place
+    from trackstack.client.service import Relay
+
     server = client_variables(source, stack, project, unchecked=True)
     return Relay(port, server, place.root(os.environ).absolute())
 
 
-def find_service_stack(stack: str, cwd: Path | None) -> Stack:
+def find_service_stack(stack: str, cwd: Path | None) -> "Stack":
     """A stack of a program that is there."""
+    from trackstack.client.service import Stack
     from trackstack.embedded.project import Project
 
     project = Project.find(cwd)
@@ -246,8 +253,10 @@ def find_service_stack(stack: str, cwd: Path | None) -> Stack:
     return Stack(stack, project.name, project.root)
 
 
-def find_service_host(user: str, *, whole: bool) -> Host:
+def find_service_host(user: str, *, whole: bool) -> "Host":
     """This machine, and what of this environment a service of its needs to be told."""
+    from trackstack.client.service import Host
+
     home = Path.home()
     user = (whole and os.environ.get("SUDO_USER")) or user
     told = ("TRACKSTACK_HOME", "TRACKSTACK_JOURNAL", "TRACKSTACK_JOURNAL_BYTES")

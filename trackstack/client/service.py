@@ -213,14 +213,13 @@ def _systemd(what: Relay | Stack, host: Host) -> list[File]:
 
 
 def _command(argv: list[str]) -> str:
-    return " ".join(_unit_word(word, dollars=True) for word in argv)
+    # The colon: no variable is put in, not even where a path has a dollar.
+    return " ".join(_unit_word(word) for word in (f":{argv[0]}", *argv[1:]))
 
 
-def _unit_word(text: str, *, dollars: bool = False) -> str:
-    """A word of a unit's line: ``%`` and, in a command, ``$`` would be replaced."""
+def _unit_word(text: str) -> str:
+    """A word of a unit's line, where ``%`` would be replaced."""
     text = text.replace("%", "%%")
-    if dollars:
-        text = text.replace("$", "$$")
     if re.fullmatch(r"[A-Za-z0-9_@%$+=:,./-]+", text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
