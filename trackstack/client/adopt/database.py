@@ -257,7 +257,8 @@ class DatabaseSource(Source):
             one.unlink(missing_ok=True)
         left = []
         for place in places:
-            if Path(place).is_absolute():
+            # What lies elsewhere may be another store's, of which this one is a copy.
+            if Path(place).is_relative_to(self.path.parent):
                 shutil.rmtree(place)
                 for parent in list(Path(place).parents)[:3]:
                     with contextlib.suppress(OSError):  # its run's, experiment's and root folder

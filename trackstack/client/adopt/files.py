@@ -13,13 +13,14 @@ def local_folder(uri: str, *beside: Path) -> str:
     """Where a run's artifacts lie: a folder of this machine, or an address for MLflow.
 
     Args:
-        uri: what the store says, maybe from before it was moved here.
-        beside: where they would lie in a store that was moved.
+        uri: what the store says, maybe from before it was moved or copied here.
+        beside: where they lie in a store that was: its own come before those of the original.
     """
     parts = urlsplit(uri)
     if parts.scheme in _HERE:
         declared = Path(unquote(parts.path) if parts.scheme else uri)
-        return next((str(one) for one in (declared, *beside) if one.is_dir()), "")
+        own = [one for one in beside if one.is_dir() and any(one.iterdir())]
+        return next((str(one) for one in (*own, declared, *beside) if one.is_dir()), "")
     found = next((str(one) for one in beside if one.is_dir()), "")
     return found if parts.scheme == "mlflow-artifacts" else uri
 
