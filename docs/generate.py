@@ -16,7 +16,7 @@ from trackstack.core.log_queries import LOG_QUERIES  # noqa: E402
 from trackstack.core.outputs import StackOutputs  # noqa: E402
 from trackstack.core.settings import Settings  # noqa: E402
 
-VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "join", "service", "doctor", "adopt", "run", "sync", "relay", "open", "users", "bootstrap", "experiments", "tunnel", "down", "state")
+VERBS = ("up", "preview", "cost", "status", "logs", "outputs", "env", "join", "service", "doctor", "adopt", "run", "sync", "relay", "open", "users", "bootstrap", "experiments", "report", "tunnel", "down", "state")
 
 
 def settings() -> str:

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -104,8 +105,11 @@ def _our_database(stack: Stack) -> str:
     return f"postgresql+psycopg2://mlflow:{password}@{host}:{port}/mlflow"
 
 
-def _fill(uri: str, store: str, runs: int) -> str:
-    """An experiment with so many runs, copied in the database from one made by the API."""
+def _fill(uri: str, store: str, runs: int, days: int = 0) -> str:
+    """An experiment with so many runs, copied in the database from one made by the API.
+
+    With ``days`` they began at random times within the last so many.
+    """
     client = load.Client(uri)
     experiment = client.experiment("search")
     run = client.run(experiment)
@@ -124,6 +128,9 @@ def _fill(uri: str, store: str, runs: int) -> str:
             chosen = sqlalchemy.select(table).where(table.c.run_uuid == run)
             rows = [dict(row) for row in connection.execute(chosen).mappings()]
             copies = [{**row, "run_uuid": name} for name in fresh for row in rows]
+            if days and table.name == "runs":
+                for copy in copies:
+                    copy["start_time"] = now - random.randrange(days * 86_400_000)
             if copies:
                 connection.execute(table.insert(), copies)
     engine.dispose()
@@ -565,6 +572,44 @@ def stray_runs(folder: Path, runs: int, points: int, keys: int = 4) -> None:
         store.update_run_info(run.run_id, RunStatus.FINISHED, start + number + 1000, None)
 
 
+def report(options: Namespace, folder: Path) -> list[str]:
+    """What `trackstack report` takes and costs: the first time, and again; log_metric beside it."""
+    heading = f"| {options.runs:,} runs of half a year | s | peak RSS MiB |"
+    lines = [f"{heading} log_metric p50 / p95 / worst ms |", "| --- | --- | --- | --- |"]
+    with our_stack(folder / "ours") as stack:
+        _fill(stack.uri, _our_database(stack), options.runs, days=180)
+        quiet = _Logging(stack.uri)
+        with quiet:
+            time.sleep(options.seconds)
+        lines.append(f"| log_metric alone | | | {quiet.cell()} |")
+        for what in ("first report", "the next one"):
+            logging = _Logging(stack.uri)
+            with logging:
+                seconds, peak, told = _report(stack, folder)
+            if told["runs"] < options.runs:
+                raise AssertionError(f"{what}: {told['runs']} runs of {options.runs}")
+            lines.append(f"| {what} | {seconds:.1f} | {peak:.0f} | {logging.cell()} |")
+            say(lines[-1])
+    load_average = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return [*lines, "", f"Load averages of the machine at the end: {load_average}."]
+
+
+def _report(stack: Stack, folder: Path) -> tuple[float, float, dict[str, Any]]:
+    (folder / "nothing").mkdir(exist_ok=True)
+    before = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trackstack.cli", "report", "--json"],
+        cwd=folder / "nothing",
+        env=clean_environment() | {"TRACKSTACK_HOME": str(stack.home), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+    )
+    with Peaks(lambda: {"report": process.pid}) as peaks:
+        printed, _ = process.communicate()
+    if process.returncode:
+        raise AssertionError(f"trackstack report: exit code {process.returncode}")
+    return time.monotonic() - before, peaks.highest["report"], json.loads(printed)
+
+
 CASES = {
     "throughput": throughput,
     "access": access,
@@ -573,6 +618,7 @@ CASES = {
     "starting": starting,
     "metrics": metrics,
     "adopt": adopting,
+    "report": report,
 }
 
 

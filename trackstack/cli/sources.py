@@ -1,5 +1,6 @@
 """Finds the stack a verb is about: one that runs here, or one on AWS."""
 
+import hashlib
 import json
 import os
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from trackstack.client import deployed, environment, health
+from trackstack.client import deployed, environment, health, storage
+from trackstack.client.report import Cache
 from trackstack.client.server import Login, Server
 from trackstack.client.tracking import Tracking
 from trackstack.core import client_settings
+from trackstack.core.adoption import Stored
 from trackstack.core.outputs import OUTPUT_NAMES
 from trackstack.embedded.errors import NotRunningError, UsageError
 from trackstack.embedded.state import SIGN_IN_PASSWORD, SUMMARY, StackState, home, write_private
@@ -172,6 +175,26 @@ def _must_answer(found: Mapping[str, Any], source: str, stack: str, relay_port: 
 
 def _is_address(source: str) -> bool:
     return source.startswith(("http://", "https://"))
+
+
+def find_stored(source: str, stack: str, project: str = "") -> Stored:
+    """What the artifact store holds; without figures where nobody here can tell."""
+    outputs = find_outputs(source, stack, project)
+    bucket = str(outputs.get("artifact_bucket") or "")
+    if source == "here":
+        return storage.of_folder(find_state(stack, project).run_path / "buckets" / bucket)
+    if not bucket:
+        return Stored(problem="a stack's parameter doesn't name the bucket; `--from pulumi` does.")
+    region = str(outputs.get("backend_secret_arn")).split(":")[3]
+    return storage.of_bucket(bucket, region)
+
+
+def report_cache(uri: str, *, fresh: bool) -> Cache:
+    """What earlier reports counted of a platform; nothing when it shall be counted anew."""
+    file = home() / "reports" / f"{hashlib.sha256(uri.encode()).hexdigest()[:16]}.json"
+    if fresh:
+        file.unlink(missing_ok=True)
+    return Cache(file, uri)
 
 
 def how_to_log_in(outputs: Mapping[str, Any], source: str, stack: str, project: str = "") -> str:

@@ -92,44 +92,38 @@ class Tracking:
         answer = self._search("runs/search", body)
         return answer.get("runs", []), answer.get("next_page_token", "")
 
-    def count(self, experiment_id: str, guess: int = 0) -> tuple[int, int]:
+    def count(self, experiment_id: str, guess: int = 0, condition: str = "") -> tuple[int, int]:
         """How many active runs an experiment has, and when the last one began (0: never).
 
         MLflow counts no runs. Its page tokens are offsets, though, so a few answers of one run
         each tell where the list ends: 2 when the guess is right, about 2 log2(n) otherwise. The
         format is MLflow's own affair: a server with other tokens is read page by page.
         """
-        found, token = self.runs(experiment_id, most=1)
+        found, token = self.runs(experiment_id, condition=condition, most=1)
         if not found:
             return 0, 0
         last = int(found[0]["info"].get("start_time") or 0)
         if not token:
             return 1, last
         if _offset(token) != 1:
-            return self._paged(experiment_id), last
+            return self._paged(experiment_id, condition), last
         low, high = 2, 0  # at least so many, at most so many (0: not known yet)
         step = max(guess, 2)
         while not high or low < high:
             at = min(step, high) if high else step
-            more = self._at(experiment_id, at - 1)
-            if more == 0:
+            found, token = self.runs(
+                experiment_id, condition=condition, most=1, token=_token(at - 1)
+            )
+            if found and not token:
                 return at, last
-            if more > 0:
-                low = at + 1
-            else:
-                high = at - 1
+            low, high = (at + 1, high) if found else (low, at - 1)
             step = (low + high) // 2 if high else at * 2
         return low, last
 
-    def _at(self, experiment_id: str, offset: int) -> int:
-        """1: runs come after the one at this offset; 0: it is the last; -1: there is none."""
-        found, token = self.runs(experiment_id, most=1, token=_token(offset))
-        return 1 if token else 0 if found else -1
-
-    def _paged(self, experiment_id: str) -> int:
+    def _paged(self, experiment_id: str, condition: str) -> int:
         number, token = 0, ""
         while True:
-            found, token = self.runs(experiment_id, token=token)
+            found, token = self.runs(experiment_id, condition=condition, token=token)
             number += len(found)
             if not token:
                 return number

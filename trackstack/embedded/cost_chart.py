@@ -1,7 +1,5 @@
 """An estimate as a picture: one SVG file that needs nothing from anywhere."""
 
-import re
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,8 @@ from pygal.style import Style
 
 from trackstack.core import prices
 from trackstack.core.cost import GROUPS, Estimate
+from trackstack.embedded import charts
 from trackstack.embedded.errors import UsageError
-
-# pygal's finder of map plugins speaks an import protocol that Python has left: every import of the
-# process that finds nothing would warn about it.
-sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, pygal.PluginImportFixer)]
 
 _STYLE = Style(
     background="#ffffff",
@@ -44,7 +39,7 @@ def draw(estimates: Mapping[str, Estimate], offers: Iterable[Mapping[str, Any]] 
     priced = [row for row in list(offers)[1:] if row["usd"] is not None]
     chart = pygal.HorizontalStackedBar(
         style=_STYLE,
-        js=[],  # the default is a script from the internet
+        js=[],  # see ``charts``
         width=900,
         height=200 + 60 * (len(estimates) + len(priced)),
         title=f"USD a month, {prices.REGION} list prices read {prices.READ}",
@@ -64,7 +59,7 @@ def draw(estimates: Mapping[str, Estimate], offers: Iterable[Mapping[str, Any]] 
     if priced:
         fees: list[float | None] = [None] * len(estimates) + [row["usd"] for row in priced]
         chart.add("Managed offer", fees[::-1])
-    return re.sub(r"<script.*?</script>", "", chart.render(is_unicode=True), flags=re.DOTALL)
+    return charts.svg(chart)
 
 
 def write(file: Path, svg: str) -> None:
