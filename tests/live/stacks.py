@@ -29,8 +29,11 @@ PROJECT = "mlflow-platform"
 EXAMPLE = ROOT / "examples" / "train.py"
 PROGRAM = ("Pulumi.yaml", "__main__.py", "infra", "components", "trackstack")
 
-# What a developer's shell may carry that would lead a test to another server.
-_FOREIGN = ("MLFLOW_", "TRACKSTACK_STACK", "TRACKSTACK_SECRET_", "AWS_", "PULUMI_")
+# What a developer's shell may carry that would lead a test to another server, or say that it is CI.
+_FOREIGN = (
+    *("MLFLOW_", "TRACKSTACK_STACK", "TRACKSTACK_SECRET_", "AWS_", "PULUMI_"),
+    *("CI", "GITHUB_", "GITLAB_", "JENKINS_"),
+)
 
 
 def clean_environment() -> dict[str, str]:

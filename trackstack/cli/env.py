@@ -1,5 +1,6 @@
 """``trackstack env``."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -45,6 +46,9 @@ def env(  # noqa: PLR0917 - typer passes them by name
     mlflow.env`, handed on as `artifacts:reports:dotenv`; a password is left out, because anybody
     can download that.
 
+    In a CI job it also sets `MLFLOW_RUN_CONTEXT`, by which MLflow tags each run of the job with
+    `trackstack.ci`; `trackstack report` counts those.
+
     With `--relay` clients log into the relay of this machine; where it ships to, and as whom,
     stands in `TRACKSTACK_UPSTREAM` and its like.
     """
@@ -61,6 +65,7 @@ def env(  # noqa: PLR0917 - typer passes them by name
         timeout=timeout,
         unchecked=unchecked,
     )
+    told |= environment.of_ci(os.environ)
     told, aside = environment.handed_out(told, form)
     for line in aside:  # before the value itself, and not into $GITHUB_ENV
         sys.stderr.write(f"{line}\n")

@@ -184,7 +184,9 @@ def find_stored(source: str, stack: str, project: str = "") -> Stored:
     if source == "here":
         return storage.of_folder(find_state(stack, project).run_path / "buckets" / bucket)
     if not bucket:
-        return Stored(problem="a stack's parameter doesn't name the bucket; `--from pulumi` does.")
+        return Stored(
+            problem="neither a parameter nor an address names the bucket; `--from pulumi` does."
+        )
     region = str(outputs.get("backend_secret_arn")).split(":")[3]
     return storage.of_bucket(bucket, region)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trackstack.client.server import Login
+from trackstack.core.adoption import CI_TAG
 from trackstack.core.client_settings import (
     CERTIFICATE_PATH,
     PASSWORD,
@@ -18,7 +19,10 @@ from trackstack.core.client_settings import (
     failing_fast,
 )
 
-__all__ = ["FORMATS", "PASSWORD", "USERNAME", "handed_out", "render", "variables"]
+__all__ = ["FORMATS", "PASSWORD", "USERNAME", "handed_out", "of_ci", "render", "variables"]
+
+RUN_CONTEXT = "MLFLOW_RUN_CONTEXT"
+"""MLflow's own: JSON with tags of every run that its client starts."""
 
 
 def variables(
@@ -49,6 +53,24 @@ def variables(
     if login is not None:
         found |= {USERNAME: login.username, PASSWORD: login.password}
     return found
+
+
+def of_ci(job: Mapping[str, str]) -> dict[str, str]:
+    """What lets a report tell a CI job's runs: a tag that MLflow's client puts on each of them.
+
+    Args:
+        job: the environment of whoever asks. A context of its own is left to it.
+    """
+    known = {
+        "GITHUB_ACTIONS": "github",
+        "GITLAB_CI": "gitlab",
+        "JENKINS_URL": "jenkins",
+        "CI": "ci",
+    }
+    name = next((name for variable, name in known.items() if job.get(variable)), "")
+    if not name or job.get(RUN_CONTEXT):
+        return {}
+    return {RUN_CONTEXT: json.dumps({CI_TAG: name})}
 
 
 def _shell(key: str, value: str) -> str:

@@ -13,8 +13,8 @@ from trackstack.core.naming import DEFAULT_EXPERIMENT, Standard
 from trackstack.core.usage import MB_PER_GB
 
 CI_TAG = "trackstack.ci"
-"""Tag of a run that a CI job logged; its value names the CI. ``trackstack env`` has MLflow set it,
-by MLflow's own variable ``MLFLOW_RUN_CONTEXT``."""
+"""Tag of a run that a CI job logged; its value names the CI. ``trackstack env`` has MLflow's client
+set it, by that client's own variable ``MLFLOW_RUN_CONTEXT``."""
 CI_USERS = frozenset(
     {
         *("bamboo", "buildkite-agent", "circleci", "codebuild-user", "github-actions"),
@@ -31,8 +31,8 @@ _PACE_WEEKS = 4
 _WEEKS_A_YEAR = 52
 
 HOW_CI_IS_KNOWN = (
-    f"A run counts as CI's when it has the tag {CI_TAG} (jobs with variables of `trackstack env`"
-    " for GitHub or GitLab set it), when MLflow's tag mlflow.source.type is JOB, or when"
+    f"A run counts as CI's when it has the tag {CI_TAG} (`trackstack env` has it set in a job of"
+    " GitHub, GitLab, Jenkins and others), when MLflow's tag mlflow.source.type is JOB, or when"
     " mlflow.user is a CI system's own user, such as runner or gitlab-runner."
 )
 HOW_PEOPLE_ARE_KNOWN = (
