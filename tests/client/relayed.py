@@ -29,9 +29,9 @@ class Fake:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.authorizations: set[str] = set()
-        self.misbehaves: Callable[[str, str, dict[str, Any]], int | None] = lambda *_: None
+        self.misbehaves: Callable[[str, str, dict[str, Any]], int | str | None] = lambda *_: None
         """Method, path and body → a status to answer, 0 to hang up without one, -1 to do what was
-        asked and hang up."""
+        asked and hang up, a text to answer as a page."""
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,6 +51,13 @@ class Fake:
                 if how == 0:
                     self.connection.close()
                     self.close_connection = True
+                    return
+                if isinstance(how, str):
+                    self.send_response(200)
+                    self.send_header("Content-Type", "text/html")
+                    self.send_header("Content-Length", str(len(how)))
+                    self.end_headers()
+                    self.wfile.write(how.encode())
                     return
                 status, told = (
                     fake.answer(self.command, self.path, body, content)

@@ -79,14 +79,16 @@ def test_a_server_that_is_away_is_no_error_and_gets_all_when_it_is_there(tmp_pat
     assert [step for _, _, _, step in server.points] == [1]
 
 
-@pytest.mark.parametrize("status", [0, 401, 403, 408, 429, 500, 502, 503])
+@pytest.mark.parametrize(
+    "status", [0, 302, 401, 403, 408, 429, 500, 502, 503, "<html>Please sign in</html>"]
+)
 def test_what_may_pass_is_tried_again_until_it_does(
-    server: Fake, tmp_path: Path, status: int
+    server: Fake, tmp_path: Path, status: int | str
 ) -> None:
-    """What passes is a server that hangs up, wants other credentials, or is busy."""
+    """A server that hangs up, wants other credentials, is busy, or hides behind a portal."""
     left = [2]
 
-    def misbehaves(method: str, path: str, body: dict[str, Any]) -> int | None:
+    def misbehaves(method: str, path: str, body: dict[str, Any]) -> int | str | None:
         if "log-batch" in path and left[0]:
             left[0] -= 1
             return status

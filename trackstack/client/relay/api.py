@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from trackstack.client.relay.journal import Journal
+from trackstack.client.relay.journal import WAITING, Journal
 from trackstack.client.relay.reach import Reach
-from trackstack.client.relay.upstream import Answer, AwayError
+from trackstack.client.relay.upstream import Answer
 from trackstack.core.logging_rules import InvalidError
 
 API = "/api/2.0/mlflow/"
 READ_SECONDS = 2.0
 """How long the server may take where the client could go on without it."""
+CHANGE_SECONDS = 10.0
+"""How long it may take for what only it can do."""
 FRESH_SECONDS = 60.0
 """How long an experiment isn't asked for again."""
 _IDS = re.compile(
@@ -119,11 +121,17 @@ class Desk:
         self.flush = flush
         """Wait so many seconds for what is written down to be shipped; whether it is."""
 
-    def fetch(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def fetch(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        seconds: float = READ_SECONDS,
+    ) -> dict[str, Any]:
         """The server's JSON, in this relay's ids.
 
         Raises:
-            AwayError: no answer within `READ_SECONDS`.
+            AwayError: no answer within so many seconds.
             ApiError: an answer that isn't good.
         """
         answer = self.reach.ask(
@@ -131,7 +139,7 @@ class Desk:
             self.outward(path),
             None if body is None else self.outward(json.dumps(body)).encode(),
             {"Content-Type": "application/json"},
-            seconds=READ_SECONDS,
+            seconds=seconds,
         )
         if not answer.ok:
             raise ApiError.of(answer)
@@ -173,7 +181,7 @@ class Desk:
     def refuse(self, what: str) -> ApiError:
         """What is told who needs the server while it is away."""
         away = self.reach.away
-        waiting = self.journal.counts()[0]
+        waiting = self.journal.count(WAITING)
         since = (
             "" if away is None else f" since {time.strftime('%H:%M', time.localtime(away.since))}"
         )
@@ -226,6 +234,3 @@ def now() -> int:
 def pairs(texts: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     """Params or tags as MLflow writes them."""
     return [{"key": key, "value": value} for key, value in texts]
-
-
-__all__ = ["API", "ApiError", "AwayError", "Call", "Desk", "Handler"]

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote, urlencode
 
-from trackstack.client.relay.api import ApiError, AwayError, Desk
+from trackstack.client.relay.api import ApiError, Desk
 from trackstack.client.relay.journal import FullError
+from trackstack.client.relay.upstream import AwayError
 
 ROOT = "/api/2.0/mlflow-artifacts/artifacts"
 _SUBJECT = re.compile(r"(?:^|/)((?:m-|tr-)?[0-9a-f]{32})/artifacts(?:/|$)")

@@ -14,15 +14,16 @@ import socketserver
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from trackstack.client.relay.api import ApiError, AwayError, Call, Desk, Handler
+from trackstack.client.relay.api import ApiError, Call, Desk, Handler
 from trackstack.client.relay.artifacts import ROOT, Artifacts, checked_path
-from trackstack.client.relay.journal import FullError
+from trackstack.client.relay.journal import REFUSED, WAITING, FullError
 from trackstack.client.relay.models import LoggedModels, Registry
 from trackstack.client.relay.runs import Experiments, Runs
 from trackstack.client.relay.traces import Traces
+from trackstack.client.relay.upstream import AwayError
 
 PENDING_SECONDS = 2.0
 """How long a question to the server waits for what was written before it."""
@@ -149,7 +150,6 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 600
     wbufsize = -1
     server: Front
-    _routes: ClassVar[None] = None
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's
         """Say nothing: a training's terminal is its own."""
@@ -168,9 +168,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(507, ApiError(507, "RESOURCE_LIMIT_EXCEEDED", str(problem)).body)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
-        except Exception as problem:  # noqa: BLE001 - never a training's end
+        except Exception as problem:  # noqa: BLE001 - a full disk, a fault of ours
             self._drain()
-            told = ApiError(500, "INTERNAL_ERROR", f"The relay failed: {problem!r}")
+            # No 500: the client would try that again for minutes, and training would wait.
+            told = ApiError(400, "INTERNAL_ERROR", f"The relay failed: {problem!r}")
             self._send(told.status, told.body)
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = handle_any  # noqa: N815
@@ -235,11 +236,10 @@ class _Handler(BaseHTTPRequestHandler):
         if what == "ended":
             body = json.loads(self._body())
             told["runs"] = service.runs.end_those_of(session, body["status"], body["why"])
-        counts = service.desk.journal.counts()
-        away = service.desk.reach.away
+        journal, away = service.desk.journal, service.desk.reach.away
         told |= {
-            "waiting": counts[0],
-            "refused": counts[2],
+            "waiting": journal.count(WAITING),
+            "refused": journal.count(REFUSED),
             "away": None if away is None else away.reason,
         }
         self._send(200, json.dumps(told).encode())
@@ -321,14 +321,13 @@ class _Handler(BaseHTTPRequestHandler):
         return found
 
     def _drain(self) -> None:
-        """Read what the client still sends, or it never reads the answer; end what is too long."""
-        length = int(self.headers.get("Content-Length") or 0)
-        if self._read or length > 64 * _CHUNK:
-            self.close_connection = length > 0
-        elif length:
-            with contextlib.suppress(OSError):
-                for _ in self._chunks():
-                    pass
+        """Read what the client still sends, or it never reads the answer."""
+        if self._read:
+            self.close_connection = True  # it was read half
+            return
+        with contextlib.suppress(OSError, ValueError):
+            for _ in self._chunks():
+                pass
 
     def _send(
         self,

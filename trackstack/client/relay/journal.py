@@ -55,6 +55,8 @@ RESERVE = 0.1
 """Share of the limit that files leave to metrics, params and tags."""
 _LOOKS = 256
 """Writes between two looks at the size of the database."""
+_TIDIED = 1000
+"""Writes that are forgotten in one go."""
 
 
 class FullError(Exception):
@@ -189,15 +191,6 @@ class Journal:
         )
         return made.lastrowid or 0
 
-    def waiting(self, count: int, after: int = 0) -> list[Write]:
-        """The first of those that wait, in their order."""
-        rows = self._rows(
-            "SELECT seq, lane, kind, method, path, body, needs, tries FROM writes"
-            " WHERE state = 0 AND seq > ? ORDER BY seq LIMIT ?",
-            (after, count),
-        )
-        return [_write(row) for row in rows]
-
     def of_lane(self, lane: str, kinds: Sequence[str]) -> list[Write]:
         """What is known of a lane, shipped or not, in its order."""
         marks = ",".join("?" * len(kinds))
@@ -215,6 +208,10 @@ class Journal:
             " GROUP BY lane ORDER BY first"
         )
         return [row[0] for row in rows]
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._rows("SELECT 1 FROM writes WHERE state = 0 LIMIT 1")
 
     def of_lane_waiting(self, lane: str, count: int) -> list[Write]:
         """The first of a lane that wait."""
@@ -264,10 +261,10 @@ class Journal:
             (problem, body, seq),
         )
 
-    def counts(self) -> dict[int, int]:
-        """How many writes are in which state."""
-        rows = self._rows("SELECT state, count(*) FROM writes GROUP BY state")
-        return {WAITING: 0, SHIPPED: 0, REFUSED: 0} | {row[0]: row[1] for row in rows}
+    def count(self, state: int) -> int:
+        """How many writes wait (`WAITING`), or were refused (`REFUSED`)."""
+        found = self._rows("SELECT count(*) FROM writes WHERE state = ?", (state,))
+        return int(found[0][0])
 
     def refusals(self) -> list[tuple[str, str, str]]:
         """Lane, path and reason of what the server will never take."""
@@ -296,34 +293,35 @@ class Journal:
         )
         return int((pages - free) * page)
 
-    def tidy(self) -> int:
-        """Forget what is shipped of runs that have ended; how many writes that were.
+    def tidy(self) -> None:
+        """Forget what is shipped of runs that have ended.
 
         Ids stay for ever. A run that goes on keeps its points, as it may be asked for its curves,
         unless they take up half the reserve.
         """
         if self.size() > self.limit * RESERVE / 2:
-            with self.writing():
-                self._run(
-                    "INSERT OR REPLACE INTO texts SELECT DISTINCT lane, 'about', 'tidied', 'yes'"
-                    " FROM writes WHERE state = 1 AND kind IN ('metric', 'batch')"
-                )
-                self._run("DELETE FROM writes WHERE state = 1")
-        ended = (
-            "SELECT id FROM documents WHERE kind = 'run'"
-            " AND json_extract(body, '$.status') NOT IN ('RUNNING', 'SCHEDULED')"
+            self._run(
+                "INSERT OR REPLACE INTO texts SELECT DISTINCT lane, 'about', 'tidied', 'yes'"
+                " FROM writes WHERE state = 1 AND kind IN ('metric', 'batch')"
+            )
+            self._delete("state = 1")
+        self._delete(
+            "state = 1 AND (kind NOT IN ('metric', 'batch') OR lane NOT IN"
+            " (SELECT id FROM documents WHERE kind = 'run'"
+            " AND json_extract(body, '$.status') IN ('RUNNING', 'SCHEDULED')))"
         )
-        gone = self._run(
-            f"DELETE FROM writes WHERE state = 1 AND (kind NOT IN ('metric', 'batch')"  # noqa: S608
-            f" OR lane IN ({ended}) OR lane NOT IN (SELECT id FROM documents WHERE kind = 'run'))"
-        ).rowcount
         for row in self._rows("SELECT path, spool FROM files WHERE shipped = 1"):
             waiting = self._rows(
                 "SELECT 1 FROM writes WHERE kind = 'file' AND state = 0 AND body = ?", (row[1],)
             )
             if not waiting:
                 self._unspool(row[0], row[1])
-        return gone
+
+    def _delete(self, where: str) -> None:
+        """A few at a time: whoever logs meanwhile waits for none of it."""
+        few = f"SELECT seq FROM writes WHERE {where} LIMIT {_TIDIED}"  # noqa: S608 - our own words
+        while self._run(f"DELETE FROM writes WHERE seq IN ({few})").rowcount:  # noqa: S608
+            pass
 
     # --- ids and what is known of things -------------------------------------------------------
 

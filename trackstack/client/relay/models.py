@@ -6,16 +6,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from trackstack.client.relay.api import (
-    API,
+    CHANGE_SECONDS,
     ApiError,
-    AwayError,
     Call,
     Desk,
     new_id,
     now,
     random_name,
 )
-from trackstack.client.relay.runs import Experiments
+from trackstack.client.relay.runs import Experiments, with_id_tag
+from trackstack.client.relay.upstream import AwayError
 
 FIRST_VERSION = 900_000_000
 """Versions of this relay count from here until the server gives theirs."""
@@ -149,7 +149,7 @@ class Registry:
         """``registered-models/create``."""
         name = call.text("name")
         try:
-            return self._desk.fetch("POST", call.path, call.body)
+            return self._desk.fetch("POST", call.path, call.body, CHANGE_SECONDS)
         except AwayError:
             pass
         if self._journal.document("registered-model", name) is not None:
@@ -190,13 +190,16 @@ class Registry:
         number = self._journal.add(f"registry/{name}", "mark", ("", ""))
         is_ready = not any(self._journal.blocks(need, number) for need in needs)
         self._journal.done([number])
-        if is_ready and not self._waits(name):
-            try:
-                return self._desk.fetch("POST", call.path, call.body)
-            except AwayError:
-                pass
         moment = now()
         version = str(FIRST_VERSION + number)
+        asked = is_ready and not self._waits(name)
+        if asked:
+            # With the tag by which it is found if the answer gets lost.
+            body = with_id_tag(call.body, f"{name}/{version}")
+            try:
+                return self._desk.fetch("POST", call.path, body, CHANGE_SECONDS)
+            except AwayError:
+                pass
         made = {
             "name": name,
             "version": version,
@@ -215,13 +218,14 @@ class Registry:
             self._journal.put_entity(f"{name}/{version}")
             body = {**call.body, "provisional": version}
             more = self._desk.unmade(json.dumps(call.body))
-            self._journal.add(
+            seq = self._journal.add(
                 f"registry/{name}",
                 "create_version",
                 ("POST", call.path),
                 json.dumps(body),
                 [*needs, *more],
             )
+            self._journal.tried([seq] if asked else [])
         return {"model_version": made}
 
     def get_version(self, call: Call) -> dict[str, Any]:
@@ -247,7 +251,7 @@ class Registry:
         provisional = version and self._journal.entity(f"{name}/{version}") is not None
         if not provisional and not self._waits(name):
             try:
-                return self._desk.fetch(call.method, call.path, call.body)
+                return self._desk.fetch(call.method, call.path, call.body, CHANGE_SECONDS)
             except AwayError:
                 pass
         if call.method == "PATCH":
@@ -256,13 +260,10 @@ class Registry:
         return {}
 
     def _waits(self, name: str) -> bool:
-        return any(one.lane == f"registry/{name}" for one in self._journal.waiting(10_000))
+        return bool(self._journal.of_lane_waiting(f"registry/{name}", 1))
 
     def _queue(self, name: str, kind: str, call: Call) -> None:
         text = json.dumps(call.body)
         self._journal.add(
             f"registry/{name}", kind, (call.method, call.path), text, self._desk.unmade(text)
         )
-
-
-__all__ = ["API", "FIRST_VERSION", "LoggedModels", "Registry"]

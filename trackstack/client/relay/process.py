@@ -30,7 +30,8 @@ SOCKET = "TRACKSTACK_RELAY_SOCKET"
 FOLDER = "TRACKSTACK_RELAY_FOLDER"
 """Of the journal that the supervisor chose."""
 _SWITCH_SECONDS = 0.0005
-_ORPHAN_SECONDS = 60.0
+_ORPHAN_SECONDS = 24 * 3600.0
+"""How long nobody may log before a relay without a supervisor ends: an epoch may take hours."""
 
 
 class Relay:

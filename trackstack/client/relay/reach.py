@@ -77,7 +77,8 @@ class Reach:
         except AwayError as problem:
             self._lost(str(problem))
             raise
-        if answer.status in _AWAY:
+        # A redirect leads to a page for signing in, or to another address than was given.
+        if answer.status in _AWAY or 300 <= answer.status < 400:  # noqa: PLR2004
             self._lost(f"it answers {answer.status}")
             raise AwayError(f"it answers {answer.status}")
         if answer.status == 401:  # noqa: PLR2004
@@ -100,10 +101,6 @@ class Reach:
     def wait(self, seconds: float) -> bool:
         """Wait for the server to be there; whether it is."""
         return self._back.wait(seconds)
-
-    def hurry(self) -> None:
-        """Try again soon: somebody waits for it."""
-        self._pause = 0.5
 
     def end(self) -> None:
         """Let `watch` return."""

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from trackstack.client.relay.api import (
     API,
+    CHANGE_SECONDS,
     FRESH_SECONDS,
     ApiError,
-    AwayError,
     Call,
     Desk,
     checked,
@@ -19,6 +19,7 @@ from trackstack.client.relay.api import (
     provisional_number,
     random_name,
 )
+from trackstack.client.relay.upstream import AwayError
 from trackstack.core import logging_rules as rules
 from trackstack.core.relay import ID_TAG
 
@@ -65,7 +66,7 @@ class Experiments:
                 400, "RESOURCE_ALREADY_EXISTS", f"Experiment(name={name}) already exists."
             )
         try:
-            made = self._desk.fetch("POST", f"{API}experiments/create", call.body)
+            made = self._desk.fetch("POST", f"{API}experiments/create", call.body, CHANGE_SECONDS)
         except AwayError:
             return self._provisional(name, call.body)
         return {"experiment_id": str(made["experiment_id"])}
@@ -74,7 +75,7 @@ class Experiments:
         """``experiments/update``, ``delete``, ``restore``: the server's to decide."""
         self._desk.flush(READ_FLUSH_SECONDS)
         try:
-            told = self._desk.fetch("POST", call.path, call.body)
+            told = self._desk.fetch("POST", call.path, call.body, CHANGE_SECONDS)
         except AwayError:
             raise self._desk.refuse("Changing an experiment") from None
         self._journal.drop_experiment(call.text("experiment_id"))
@@ -426,7 +427,7 @@ class Runs:
         run = call.run_id
         self._desk.flush(READ_FLUSH_SECONDS)
         try:
-            told = self._desk.fetch("POST", call.path, call.body)
+            told = self._desk.fetch("POST", call.path, call.body, CHANGE_SECONDS)
         except AwayError:
             raise self._desk.refuse("Deleting or restoring a run") from None
         known = self._journal.document("run", run)

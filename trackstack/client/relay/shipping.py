@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from trackstack.client.relay.api import API, AwayError, replaced
+from trackstack.client.relay.api import API, replaced
 from trackstack.client.relay.artifacts import ROOT, placed
 from trackstack.client.relay.journal import Journal, Write
 from trackstack.client.relay.reach import Reach
 from trackstack.client.relay.runs import with_id_tag
-from trackstack.client.relay.upstream import Answer
+from trackstack.client.relay.upstream import Answer, AwayError
 from trackstack.core.logging_rules import MAX_ENTRIES, MAX_PARAMS, MAX_TAGS
 from trackstack.core.relay import ID_TAG
 
@@ -30,6 +30,11 @@ REFUSED_TAG = "trackstack.refused"
 """Of a run: how many of its writes the server would not take, and why the last."""
 _FILE_SECONDS = 600.0
 _BATCHED = frozenset({"metric", "param", "tag", "batch"})
+_TOO_LARGE = 413
+"""A proxy's word, too, and for good."""
+_STRANGE_TRIES = 8
+"""How often something is tried, for minutes, that is answered as MLflow never answers: an old
+server that doesn't know the route says so by a page."""
 _LATER = frozenset({401, 403, 408, 425, 429})
 _LONGEST_PAUSE = 60.0
 _TEXT_BYTES = 1_000_000
@@ -40,6 +45,11 @@ _TIDY_SECONDS = 30.0
 
 class _LaterError(Exception):
     """Not now: the server is there and wouldn't take it yet."""
+
+    def __init__(self, strange: str = "") -> None:
+        super().__init__(strange)
+        self.strange = strange
+        """What was answered, if MLflow doesn't answer so: a proxy, or a server of another kind."""
 
 
 class _RefusedError(Exception):
@@ -78,19 +88,17 @@ class Shipper:
         tidied = time.monotonic()
         while not self._ended.is_set():
             self._stirred.clear()
-            if not self._journal.counts()[0]:
+            if time.monotonic() - tidied > _TIDY_SECONDS:
+                self._journal.tidy()
+                tidied = time.monotonic()
+            if self._journal.is_empty():
                 with self._journal.changed:
                     self._journal.changed.wait(0.5)
-                if time.monotonic() - tidied > _TIDY_SECONDS:
-                    self._journal.tidy()
-                    tidied = time.monotonic()
-                if not self._hurried.is_set() and self._journal.counts()[0]:
+                if not self._hurried.is_set() and not self._journal.is_empty():
                     self._hurried.wait(LINGER_SECONDS)
-                continue
-            if self._reach.away is not None:
+            elif self._reach.away is not None:
                 self._reach.wait(0.5)
-                continue
-            if not self._dispatch():
+            elif not self._dispatch():
                 self._stirred.wait(0.05)
             elif not self._hurried.is_set():
                 self._hurried.wait(LINGER_SECONDS)
@@ -160,12 +168,16 @@ class Shipper:
             self._ship(writes)
         except AwayError:
             pass  # the reach knows; everything waits for it
-        except _LaterError:
-            with self._lock:
-                pause = min(self._paused.get(lane, (0.0, 0.25))[1] * 2, _LONGEST_PAUSE)
-                self._paused[lane] = (time.monotonic() + pause, pause)
-        except Exception as problem:  # noqa: BLE001 - one write that can't be shipped stops no other
-            self._refuse(writes[0], f"The relay can't ship it: {problem!r}")
+        except _LaterError as problem:
+            self._pause(lane)
+            if problem.strange:
+                self._journal.tried([writes[0].seq])
+                if writes[0].tries >= _STRANGE_TRIES:
+                    self._refuse(writes[0], problem.strange)
+        except FileNotFoundError as problem:
+            self._refuse(writes[0], f"Its file is gone: {problem}")
+        except Exception:  # noqa: BLE001 - a full disk, a fault of ours: nothing is given up for it
+            self._pause(lane)
         else:
             with self._lock:
                 self._paused.pop(lane, None)
@@ -173,6 +185,11 @@ class Shipper:
             with self._lock:
                 self._busy.discard(lane)
             self._stirred.set()
+
+    def _pause(self, lane: str) -> None:
+        with self._lock:
+            pause = min(self._paused.get(lane, (0.0, 0.25))[1] * 2, _LONGEST_PAUSE)
+            self._paused[lane] = (time.monotonic() + pause, pause)
 
     def _ship(self, writes: list[Write]) -> None:
         first = writes[0]
@@ -350,9 +367,7 @@ class Shipper:
             text = json.dumps(with_id_tag(told, tag) if tag else told).encode()
         kind = {"Content-Type": "application/json"}
         answer = self._reach.ask(method, self._outward(path), text, kind)
-        _judge(answer)
-        found: dict[str, Any] = json.loads(answer.body) if answer.body else {}
-        return found
+        return _judge(answer)
 
     def _outward(self, text: str) -> str:
         return replaced(text, self._journal.renamed())
@@ -369,17 +384,26 @@ class Shipper:
         self._journal.add(write.lane, "tag", ("POST", f"{API}runs/set-tag"), json.dumps(body))
 
 
-def _judge(answer: Answer) -> None:
-    if answer.ok:
-        return
+def _judge(answer: Answer) -> dict[str, Any]:
+    """The answer's JSON.
+
+    A page of a proxy is no answer, neither a good one nor a bad one: MLflow's are JSON.
+    """
     if answer.status in _LATER or answer.status >= 500:  # noqa: PLR2004
         raise _LaterError
     try:
-        told = json.loads(answer.body)
-        code, message = str(told.get("error_code", "")), str(told.get("message", ""))
-    except (ValueError, AttributeError):
-        code, message = "", answer.text
-    raise _RefusedError(code, f"{answer.status}: {message}")
+        told = json.loads(answer.body or b"{}")
+    except ValueError:
+        told = None
+    if answer.status == _TOO_LARGE:
+        raise _RefusedError("", f"{answer.status}: {answer.text[:500]}")
+    if not isinstance(told, dict):
+        raise _LaterError(f"{answer.status}: {answer.text[:500]}")
+    if not answer.ok:
+        raise _RefusedError(
+            str(told.get("error_code", "")), f"{answer.status}: {told.get('message', '')}"
+        )
+    return told
 
 
 def _is_done(write: Write, problem: _RefusedError) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trackstack.client.relay import place
-from trackstack.client.relay.journal import BusyError, Journal, read_only
+from trackstack.client.relay.journal import WAITING, BusyError, Journal, read_only
 from trackstack.client.relay.reach import Reach
 from trackstack.client.relay.shipping import Shipper
 from trackstack.client.relay.upstream import Address, Upstream
@@ -96,7 +96,7 @@ def sync(
                     note = _ship(journal, address, progress, tell, patience)
                 else:
                     note = f"it is for {server}: set MLFLOW_TRACKING_URI to that"
-                yield _left(journal, note if journal.counts()[0] else "")
+                yield _left(journal, note if journal.count(WAITING) else "")
             finally:
                 journal.close()
         finally:
@@ -110,7 +110,7 @@ def _ship(
     tell: Callable[[str], None],
     patience: float,
 ) -> str:
-    if not journal.counts()[0]:
+    if not journal.count(WAITING):
         journal.tidy()
         return ""
     reach = Reach(Upstream(address), tell)
@@ -118,9 +118,9 @@ def _ship(
     threads = [threading.Thread(target=work) for work in (reach.watch, shipper.run)]
     for thread in threads:
         thread.start()
-    last, moved = journal.counts()[0], time.monotonic()
+    last, moved = journal.count(WAITING), time.monotonic()
     try:
-        while waiting := journal.counts()[0]:
+        while waiting := journal.count(WAITING):
             progress(journal.folder, waiting)
             if waiting != last:
                 last, moved = waiting, time.monotonic()
@@ -140,4 +140,4 @@ def _ship(
 
 def _left(journal: Journal, note: str = "") -> Left:
     server = journal.about("server") or ""
-    return Left(journal.folder, server, journal.counts()[0], journal.refusals(), note)
+    return Left(journal.folder, server, journal.count(WAITING), journal.refusals(), note)

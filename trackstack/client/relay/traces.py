@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from email.message import Message
 from typing import Any
 
-from trackstack.client.relay.api import AwayError, Call, Desk
+from trackstack.client.relay.api import Call, Desk
 from trackstack.client.relay.runs import Experiments
+from trackstack.client.relay.upstream import AwayError
 
 _ASSUMED_VERSION = "3.17.2"
 """What clients are told of a server that was never seen: the one that our stacks run."""
