@@ -7,9 +7,12 @@ import sys
 import sysconfig
 import zipfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.client.gateway import REFUSED, UP, Gateway
+from tests.client.tracking_server import free_port
 from tests.live.stacks import ROOT, Stack, clean_environment
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("stack")]
@@ -32,9 +35,9 @@ def uv(*argv: str | Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def old_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with mlflow 2.16 and our wheel."""
-    folder = tmp_path_factory.mktemp("old")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our wheel, as whoever installs it gets it."""
+    folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
         check=True,
@@ -46,10 +49,27 @@ def old_environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = archive.namelist()
     assert "trackstack/server/requirements.txt" in names
     assert not [name for name in names if name.startswith(("tests", "infra", "components"))]
+    return wheel
+
+
+def environment(folder: Path, mlflow: str, wheel: Path) -> Path:
+    """The interpreter of a virtual environment with an MLflow and our wheel."""
     uv("venv", "--python", sys.executable, folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    uv("pip", "install", "--python", python, "mlflow==2.16.2", "setuptools<81", wheel)
+    uv("pip", "install", "--python", python, f"mlflow=={mlflow}", "setuptools<81", wheel)
     return python
+
+
+@pytest.fixture(scope="session")
+def old_environment(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """A virtual environment with mlflow 2.16 and our wheel."""
+    return environment(tmp_path_factory.mktemp("old"), "2.16.2", wheel)
+
+
+@pytest.fixture(scope="session")
+def middle_environment(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    """A virtual environment with mlflow 3.5 and our wheel."""
+    return environment(tmp_path_factory.mktemp("middle"), "3.5.1", wheel)
 
 
 def ask(python: Path, stack: Stack, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -112,6 +132,55 @@ def test_an_old_client_logs_into_the_stack(
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-1] == "1.5"
     assert [file.name for file in tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("installed", ["old_environment", "middle_environment"])
+def test_clients_of_other_versions_lose_nothing_through_the_relay(
+    installed: str, request: pytest.FixtureRequest, dev_stack: Stack, tmp_path: Path
+) -> None:
+    """The server isn't there before the training has ended."""
+    python: Path = request.getfixturevalue(installed)
+    (tmp_path / "train.py").write_text(
+        "import sys, mlflow\n"
+        "from sklearn.linear_model import LogisticRegression\n"
+        "mlflow.set_experiment(sys.argv[1])\n"
+        "with mlflow.start_run() as run:\n"
+        "    mlflow.log_param('a', 1)\n"
+        "    for step in range(20):\n"
+        "        mlflow.log_metric('m', step, step=step)\n"
+        "    mlflow.log_text('hello', 'note.txt')\n"
+        "    model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])\n"
+        "    info = mlflow.sklearn.log_model(model, 'clf')\n"
+        "    assert list(mlflow.sklearn.load_model(info.model_uri).predict([[1.0]])) == [1]\n"
+        "print(run.info.run_id)\n"
+    )
+    port = free_port()
+    told = {
+        **clean_environment(),
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}",
+        "TRACKSTACK_JOURNAL": str(tmp_path / "journal"),
+    }
+    train = ["run", "--drain", "0", "--", str(python), "train.py", installed]
+    for argv in (train, ["sync"]):
+        with Gateway(urlsplit(dev_stack.uri).port or 80, port, UP if argv == ["sync"] else REFUSED):
+            done = subprocess.run(
+                [python, "-I", "-c", WITHOUT_HEAVY, *argv],
+                capture_output=True,
+                text=True,
+                check=False,
+                cwd=tmp_path,
+                env=told,
+            )
+        assert done.returncode == 0, done.stdout + done.stderr
+        if argv is train:
+            given = done.stdout.split()[-1]
+    run = dev_stack.call(f"runs/get?run_id={given}")["run"]
+    assert run["info"]["status"] == "FINISHED"
+    assert run["data"]["params"] == [{"key": "a", "value": "1"}]
+    history = dev_stack.call(f"metrics/get-history?run_id={given}&metric_key=m")["metrics"]
+    assert [one.get("step", 0) for one in history] == list(range(20))
+    files = {one["path"] for one in dev_stack.call(f"artifacts/list?run_id={given}")["files"]}
+    assert files == ({"note.txt", "clf"} if installed == "old_environment" else {"note.txt"})
 
 
 def test_the_host_needs_nothing_but_its_own_lock(tmp_path: Path) -> None:
