@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=10_000, help="that a relay is given")
     parser.add_argument("--mib", type=int, default=1024, help="size of the large artifact")
     parser.add_argument("--adopt-runs", type=int, default=1000, help="that adopt moves")
-    parser.add_argument("--points", type=int, default=1000, help="of metrics in each of them")
+    parser.add_argument("--adopt-points", type=int, default=1000, help="of metrics in each of them")
     options = parser.parse_args()
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     gib = psutil.virtual_memory().total / (1 << 30)

@@ -502,12 +502,12 @@ def _restarted(before: dict[str, int], after: dict[str, int]) -> str:
 def adopting(options: Namespace, folder: Path) -> list[str]:
     """A file store moved into a stack: how long, in how much memory, and whether all arrived."""
     source = folder / "mlruns"
-    stray_runs(source, options.adopt_runs, options.points)
-    wanted = options.adopt_runs * options.points
+    stray_runs(source, options.adopt_runs, options.adopt_points)
+    wanted = options.adopt_runs * options.adopt_points
     lines = [
         (
-            f"| `adopt`, {options.adopt_runs} runs with {options.points} points of 4 metrics | s |"
-            " points a second | highest RSS, MiB |"
+            f"| `adopt`, {options.adopt_runs} runs with {options.adopt_points} points of 4 metrics |"
+            " s | points a second | highest RSS, MiB |"
         ),
         "| --- | --- | --- | --- |",
     ]
