@@ -506,8 +506,8 @@ def adopting(options: Namespace, folder: Path) -> list[str]:
     wanted = options.adopt_runs * options.adopt_points
     lines = [
         (
-            f"| `adopt`, {options.adopt_runs} runs with {options.adopt_points} points of 4 metrics |"
-            " s | points a second | highest RSS, MiB |"
+            f"| `adopt`, {options.adopt_runs} runs with {options.adopt_points} points of 4 metrics"
+            " | s | points a second | highest RSS, MiB |"
         ),
         "| --- | --- | --- | --- |",
     ]

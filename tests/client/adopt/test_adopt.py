@@ -1,5 +1,6 @@
 """Stray runs move whole, once, and what they came from is left as it was."""
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -254,9 +255,12 @@ def test_a_store_with_what_is_not_moved_is_kept(
         check=True,
         capture_output=True,
     )
+    with contextlib.closing(sqlite3.connect(stray.path / "mlflow.db")) as database, database:
+        database.execute("CREATE TABLE of_tomorrow (a)")
+        database.execute("INSERT INTO of_tomorrow VALUES (1)")
     told = adopt(server.uri, stray.path, "--delete", "--yes")
-    assert (told["left"], told["removed"]) == (["1 traces"], False)
-    assert told["kept"] == "it holds what isn't moved: 1 traces"
+    assert (told["left"], told["removed"]) == (["1 traces", "1 rows of of_tomorrow"], False)
+    assert told["kept"] == "it holds what isn't moved: 1 traces, 1 rows of of_tomorrow"
 
 
 def test_a_dry_run_writes_nothing(server: Server, store: Callable[[str], Store]) -> None:

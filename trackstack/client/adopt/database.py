@@ -39,6 +39,21 @@ _TABLES = {
     "label_schemas": "label schemas",
 }
 """What adopt doesn't move; a table that this MLflow doesn't have is no matter."""
+_MOVED = frozenset((
+    *("experiments", "experiment_tags", "runs", "params", "tags", "metrics", "latest_metrics"),
+    *("datasets", "inputs", "input_tags", "logged_models", "logged_model_metrics"),
+    *("logged_model_params", "logged_model_tags", "registered_models", "registered_model_tags"),
+    *("registered_model_aliases", "model_versions", "model_version_tags"),
+))  # fmt: skip
+_NOTHING_OF_ITS_OWN = frozenset((
+    *("alembic_version", "sqlite_sequence", "workspaces", "job_locks", "scheduler_leases"),
+    *("trace_tags", "trace_request_metadata", "trace_metrics", "spans", "span_metrics"),
+    *("assessments", "sql_assessment_daily_rollups", "sql_span_cost_daily_rollups"),
+    *("sql_trace_metric_daily_rollups", "sql_trace_rollup_rebuild_queue", "entity_associations"),
+    *("evaluation_dataset_records", "evaluation_dataset_tags", "scorer_versions"),
+    *("webhook_events",),
+))  # fmt: skip
+"""MLflow's bookkeeping, and parts of what stands above."""
 
 
 class DatabaseSource(Source):
@@ -219,6 +234,11 @@ class DatabaseSource(Source):
             if self._has(table):
                 (count,) = self._rows(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
                 told += [f"{count} {noun}"] if count else []
+        # Whatever else there is, also of tomorrow's MLflow, keeps a store from being removed.
+        tables = {row[0] for row in self._rows("SELECT name FROM sqlite_master WHERE type='table'")}
+        for table in sorted(tables - _MOVED - _NOTHING_OF_ITS_OWN - set(_TABLES)):
+            (count,) = self._rows(f'SELECT count(*) FROM "{table}"').fetchone()  # noqa: S608
+            told += [f"{count} rows of {table}"] if count else []
         if self._has("logged_models"):
             (count,) = self._rows(
                 "SELECT count(*) FROM logged_models WHERE lifecycle_stage = 'deleted'"
