@@ -1,6 +1,7 @@
 """Real stores by real MLflows, and a plain ``mlflow server`` to adopt them into."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import sysconfig
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import mlflow
 import pytest
@@ -20,6 +23,7 @@ import pytest
 from tests.bench.processes import free_port, wait_for
 from tests.live.stacks import ROOT, clean_environment
 from tests.server.conftest import old_python  # noqa: F401 - a fixture of MLflow 2.16
+from trackstack.cli import main
 
 WRITER = Path(__file__).with_name("write_store.py")
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
@@ -32,6 +36,8 @@ class Server:
     folder: Path
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    migrated: Path = Path("none")
+    """An empty database, copied: its migrations take seconds."""
 
     @property
     def uri(self) -> str:
@@ -39,6 +45,9 @@ class Server:
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
+        own = self.folder / "mlflow.db"
+        if self.migrated.exists() and not own.exists():
+            shutil.copyfile(self.migrated, own)
         program = Path(sysconfig.get_path("scripts")) / "mlflow"
         log = self.folder / "server.log"
         more = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -65,9 +74,22 @@ class Server:
         return mlflow.MlflowClient(self.uri, self.uri)
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database as MLflow makes it."""
+    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "mlflow", "db", "upgrade", f"sqlite:///{path}"],
+        env=clean_environment() | QUIET,
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "server")
+def server(tmp_path: Path, migrated: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "server", migrated=migrated)
     try:
         made.start()
         yield made
@@ -151,13 +173,26 @@ def start_adopt(
     )
 
 
-def adopt(
-    uri: str, path: Path, *more: str, code: int = 0, environment: dict[str, str] | None = None
-) -> Any:
-    """``trackstack adopt``: the JSON of its only store, or its sentence."""
-    process = start_adopt(uri, path, "--json", *more, environment=environment)
-    out, said = process.communicate(timeout=280)
-    assert process.returncode == code, (process.returncode, out[-3000:], said[-3000:])
+def adopt(uri: str, path: Path, *more: str, code: int = 0) -> Any:
+    """``trackstack adopt``: the JSON of its only store, or its sentence.
+
+    In this process, which has imported MLflow already: that takes seconds each time.
+    """
+    printed, told_aside = io.StringIO(), io.StringIO()
+    own = clean_environment() | {"MLFLOW_TRACKING_URI": uri}
+    argv = ["trackstack", "adopt", str(path), "--json", *more]
+    with (
+        mock.patch.object(sys, "argv", argv),
+        mock.patch.dict(os.environ, own, clear=True),
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(told_aside),
+        warnings.catch_warnings(action="ignore"),  # MLflow's own, which a command doesn't show
+        pytest.raises(SystemExit) as ended,
+    ):
+        main()
+    out, said = printed.getvalue(), told_aside.getvalue()
+    assert (ended.value.code or 0) == code, (ended.value.code, out[-3000:], said[-3000:])
     assert "Traceback" not in said, said
     if not out:
         return said
