@@ -344,7 +344,9 @@ def test_a_server_that_was_never_there_is_a_sentence(store: Callable[[str], Stor
 def test_without_mlflow_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "mlflow").mkdir()
     (tmp_path / "mlflow" / "__init__.py").write_text("raise ImportError(name='mlflow')")
-    process = start_adopt("http://127.0.0.1:9", tmp_path, environment={"PYTHONPATH": str(tmp_path)})
+    process = start_adopt(
+        "http://127.0.0.1:9", tmp_path, "--json", environment={"PYTHONPATH": str(tmp_path)}
+    )
     _, said = process.communicate(timeout=60)
     assert process.returncode == 5
     assert said == (
