@@ -114,6 +114,7 @@ def test_what_the_server_will_never_take_holds_nothing_up_and_is_told(
         entries = [{"key": "m", "value": 1.0, "timestamp": 1, "step": n} for n in range(50)]
         params = [{"key": "lr", "value": "ours"}, {"key": "depth", "value": "3"}]
         client.post("runs/log-batch", run_id=run, metrics=entries, params=params, tags=[])
+        client.post("runs/log-batch", run_id=run, metrics=[], params=[], tags=[])
         client.point(run, 99)
         assert shipped(client)["refused"] == 1
         folder, environment = supervisor.folder, {"TRACKSTACK_JOURNAL": str(tmp_path / "journal")}

@@ -139,6 +139,8 @@ class Front(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.service = service
         self.tokens = tokens
         self.last_asked = time.monotonic()
+        self.ending = False
+        """Whoever asks now is hung up on: the client asks the next relay again."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no error; another one is told by the thread."""
@@ -169,6 +171,9 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
         except Exception as problem:  # noqa: BLE001 - a full disk, a fault of ours
+            if self.server.ending:
+                self.close_connection = True
+                return
             self._drain()
             # No 500: the client would try that again for minutes, and training would wait.
             told = ApiError(400, "INTERNAL_ERROR", f"The relay failed: {problem!r}")

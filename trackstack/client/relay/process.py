@@ -30,6 +30,7 @@ SOCKET = "TRACKSTACK_RELAY_SOCKET"
 FOLDER = "TRACKSTACK_RELAY_FOLDER"
 """Of the journal that the supervisor chose."""
 _SWITCH_SECONDS = 0.0005
+_LAST_SECONDS = 5.0
 _ORPHAN_SECONDS = 24 * 3600.0
 """How long nobody may log before a relay without a supervisor ends: an epoch may take hours."""
 
@@ -44,17 +45,21 @@ class Relay:
         self.service = Service(Desk(journal, self.reach, self.shipper.flush))
         self.front = Front(listening, self.service, self._tokens)
         self._read: tuple[float, dict[str, str]] = (0.0, {})
+        self._shipping = threading.Thread(target=self.shipper.run, daemon=True)
 
     def start(self) -> None:
         """Serve and ship in threads."""
-        for work in (self.reach.watch, self.shipper.run, self.front.serve_forever):
+        self._shipping.start()
+        for work in (self.reach.watch, self.front.serve_forever):
             threading.Thread(target=work, daemon=True).start()
 
     def end(self) -> None:
         """Stop serving, finish what is under way, let go of the journal."""
+        self.front.ending = True
         self.front.shutdown()
         self.reach.end()
         self.shipper.end()
+        self._shipping.join(_LAST_SECONDS)
         self.journal.close()
 
     def _tokens(self) -> Mapping[str, str]:

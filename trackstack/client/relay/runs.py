@@ -302,6 +302,8 @@ class Runs:
             call.body.get("tags") or [],
         )
         self._known(run)
+        if not metrics and not params and not tags:
+            return {}
         with self._journal.writing():
             before = self._journal.texts(run, "param") if params else {}
             changed = [

@@ -7,6 +7,7 @@ is looked for by its reserved tag before it is sent again, so a run is there onc
 
 import base64
 import concurrent.futures
+import contextlib
 import json
 import threading
 import time
@@ -139,7 +140,8 @@ class Shipper:
             with self._lock:
                 self._busy.add(lane)
             pool = self._files if writes[0].kind == "file" else self._metadata
-            pool.submit(self._work, lane, writes)
+            with contextlib.suppress(RuntimeError):  # it was ended just now
+                pool.submit(self._work, lane, writes)
         return found
 
     def _ready(self, lane: str) -> Iterator[Write]:
