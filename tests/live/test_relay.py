@@ -1,5 +1,6 @@
 """MLflow's own client through the relay: as directly, and without a server from the first line."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -126,3 +127,19 @@ def test_offline_from_the_first_line_to_the_last_on_our_server(
         synced(folder, MLFLOW_TRACKING_URI=uri)
     printed = client("replayed.py", cwd=folder, **dev_stack.client_environment)
     as_it_should_be(json.loads(printed.splitlines()[-1]), ids, ours=True)
+
+
+def test_a_file_above_the_size_that_mlflow_sends_in_parts_arrives_whole(tmp_path: Path) -> None:
+    """501 MB with the variable by which a client sends parts to whatever server it has."""
+    folder, store = tmp_path / "training", tmp_path / "server"
+    folder.mkdir()
+    parts = {"MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true"}
+    with serving(store) as uri:
+        printed = client(
+            "large.py", "501", cwd=folder, drain="120", MLFLOW_TRACKING_URI=uri, **parts
+        )
+    (there,) = store.rglob("large.bin")
+    with there.open("rb") as found:
+        assert f"SHA {hashlib.file_digest(found, 'sha256').hexdigest()}" in printed
+    assert there.stat().st_size == 501 << 20
+    there.unlink()
