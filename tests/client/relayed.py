@@ -93,7 +93,7 @@ class Fake:
         self.server.shutdown()
         self.server.server_close()
 
-    def answer(
+    def answer(  # noqa: PLR0911 - one for each route
         self, method: str, path: str, body: dict[str, Any], content: bytes
     ) -> tuple[int, dict[str, Any]]:
         """Do what is asked."""
@@ -106,6 +106,10 @@ class Fake:
             root = f"mlflow-artifacts:/{body['experiment_id']}/{run}/artifacts"
             self.runs[run] = {**body, "run_id": run, "status": "RUNNING", "artifact_uri": root}
             return 200, {"run": {"info": self.runs[run], "data": {}}}
+        if what == "runs/get":
+            run = path.rpartition("=")[2]
+            tags = [{"key": key, "value": value} for key, value in self.tags[run].items()]
+            return 200, {"run": {"info": self.runs[run], "data": {"tags": tags}}}
         if what == "runs/search":
             wanted = body["filter"].partition("'")[2].rstrip("'")
             found = [one for one, tags in self.tags.items() if tags.get("trackstack.id") == wanted]

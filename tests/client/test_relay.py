@@ -64,6 +64,30 @@ def test_what_is_logged_reaches_the_server_in_batches_and_once(
     assert len(batches) < 100
 
 
+def test_a_run_that_ended_is_the_servers_to_tell_of(server: Fake, tmp_path: Path) -> None:
+    with relay(server.uri, tmp_path) as (_, client):
+        run = client.run()
+        client.post("runs/update", run_id=run, status="FINISHED", end_time=5)
+        shipped(client)
+        (remote,) = server.runs
+        server.tags[remote]["by"] = "somebody in the UI"
+        told = json.loads(client.ask("GET", f"{API}runs/get?run_id={run}")[1])["run"]
+        assert {"key": "by", "value": "somebody in the UI"} in told["data"]["tags"]
+        assert told["info"]["run_id"] == run, "in the id that the client was given"
+        server.misbehaves = lambda *_: 503
+        told = json.loads(client.ask("GET", f"{API}runs/get?run_id={run}")[1])["run"]
+        assert told["info"]["status"] == "FINISHED", "what is known here is better than nothing"
+
+
+def test_half_a_file_of_a_killed_relay_takes_no_room(tmp_path: Path) -> None:
+    with relay(NOWHERE, tmp_path) as (supervisor, _):
+        folder = supervisor.folder
+    (folder / "spool" / "new-half").write_bytes(b"x" * 1000)
+    journal = journals.Journal(folder)
+    assert list(journal.spool.iterdir()) == []
+    journal.close()
+
+
 def test_a_server_that_is_away_is_no_error_and_gets_all_when_it_is_there(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -128,6 +128,10 @@ class Journal:
         self.changed = threading.Condition(self._lock)
         """Told when there is something to ship."""
         self._adds = 0
+        known = {row[0] for row in self._rows("SELECT spool FROM files")}
+        for file in self.spool.iterdir():
+            if file.name not in known:  # half of a file, of a relay that was killed
+                file.unlink()
         self._spooled = sum(file.stat().st_size for file in self.spool.iterdir())
 
     def close(self) -> None:

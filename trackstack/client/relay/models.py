@@ -14,7 +14,7 @@ from trackstack.client.relay.api import (
     now,
     random_name,
 )
-from trackstack.client.relay.runs import Experiments, with_id_tag
+from trackstack.client.relay.runs import READ_FLUSH_SECONDS, Experiments, with_id_tag
 from trackstack.client.relay.upstream import AwayError
 
 FIRST_VERSION = 900_000_000
@@ -65,13 +65,15 @@ class LoggedModels:
     def get(self, call: Call) -> dict[str, Any]:
         """``logged-models/<id>``."""
         key = call.groups["model"]
-        model = self._of(key)
-        if model is None:
-            self._desk.flush(2.0)
+        model, entity = self._of(key), self._journal.entity(key)
+        is_there = entity is None or (entity.remote and not self._journal.of_lane_waiting(key, 1))
+        if model is None or is_there:
+            self._desk.flush(READ_FLUSH_SECONDS)
             try:
                 return self._desk.fetch("GET", call.path)
             except AwayError:
-                raise self._desk.refuse("Reading a model that was not logged here") from None
+                if model is None:
+                    raise self._desk.refuse("Reading a model that was not logged here") from None
         return {"model": self._whole(key, model)}
 
     def finalize(self, call: Call) -> dict[str, Any]:

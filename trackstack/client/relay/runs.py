@@ -210,7 +210,7 @@ class Runs:
         info = self._known(run)
         if info is None:
             raise self._desk.refuse("Reading a run that was not begun here")
-        if not self.made_here(run):
+        if not self._goes_on_here(run, info):
             self._desk.flush(READ_FLUSH_SECONDS)
             try:
                 return self._desk.fetch("GET", f"{API}runs/get?{urlencode({'run_id': run})}")
@@ -344,20 +344,28 @@ class Runs:
     def history(self, call: Call) -> dict[str, Any]:
         """``metrics/get-history``: whole, in one page."""
         run, key = call.run_id, call.text("metric_key")
-        self._known(run)
-        if not self.made_here(run) or self._is_tidied(run, key):
+        info = self._known(run)
+        if info is None or not self._goes_on_here(run, info) or self._is_tidied(run, key):
             self._desk.flush(READ_FLUSH_SECONDS)
             query = {name: values[0] for name, values in call.query.items()}
             try:
                 return self._desk.fetch("GET", f"{call.path}?{urlencode(query)}")
             except AwayError:
-                raise self._desk.refuse("Reading the curve of this run") from None
+                if not self.made_here(run) or self._is_tidied(run, key):
+                    raise self._desk.refuse("Reading the curve of this run") from None
         points = []
         for write in self._journal.of_lane(run, ("metric", "batch")):
             body = json.loads(write.body)
             points += [one for one in body.get("metrics", [body]) if one["key"] == key]
         points.sort(key=lambda one: (one["timestamp"], one["step"]))
         return {"metrics": [{**one, "run_id": run} for one in points]}
+
+    def _goes_on_here(self, run: str, info: dict[str, Any]) -> bool:
+        """Whether more is known of it here than on the server; of an ended run others may be."""
+        if not self.made_here(run):
+            return False
+        goes_on = info.get("status") in {"RUNNING", "SCHEDULED"}
+        return goes_on or bool(self._journal.of_lane_waiting(run, 1))
 
     def made_here(self, run: str) -> bool:
         """Whether all that is known of a run came through this relay."""
