@@ -11,6 +11,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import pytest
 import yaml
 
+from trackstack.client.environment import CI_SERVICES
 from trackstack.embedded import monitor
 from trackstack.embedded.host import PreviewHost, StackAnswers
 from trackstack.embedded.project import Project
@@ -21,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees or touches the stacks of whoever runs it."""
+    """No test sees or touches the stacks of whoever runs it, nor whether that is a CI job."""
     monkeypatch.setenv("TRACKSTACK_HOME", str(tmp_path / "trackstack-home"))
-    for name in ("MLFLOW_TRACKING_URI", "TRACKSTACK_STACK"):
+    for name in ("MLFLOW_TRACKING_URI", "TRACKSTACK_STACK", *CI_SERVICES):
         monkeypatch.delenv(name, raising=False)
 
 

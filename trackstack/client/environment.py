@@ -19,10 +19,27 @@ from trackstack.core.client_settings import (
     failing_fast,
 )
 
-__all__ = ["FORMATS", "PASSWORD", "USERNAME", "handed_out", "of_ci", "render", "variables"]
+__all__ = [
+    "CI_SERVICES",
+    "FORMATS",
+    "PASSWORD",
+    "USERNAME",
+    "handed_out",
+    "of_ci",
+    "render",
+    "variables",
+]
 
 RUN_CONTEXT = "MLFLOW_RUN_CONTEXT"
 """MLflow's own: JSON with tags of every run that its client starts."""
+
+CI_SERVICES = {
+    "GITHUB_ACTIONS": "github",
+    "GITLAB_CI": "gitlab",
+    "JENKINS_URL": "jenkins",
+    "CI": "ci",
+}
+"""The variable by which a job of each CI service is known, the general one last."""
 
 
 def variables(
@@ -61,13 +78,7 @@ def of_ci(job: Mapping[str, str]) -> dict[str, str]:
     Args:
         job: the environment of whoever asks. A context of its own is left to it.
     """
-    known = {
-        "GITHUB_ACTIONS": "github",
-        "GITLAB_CI": "gitlab",
-        "JENKINS_URL": "jenkins",
-        "CI": "ci",
-    }
-    name = next((name for variable, name in known.items() if job.get(variable)), "")
+    name = next((name for variable, name in CI_SERVICES.items() if job.get(variable)), "")
     if not name or job.get(RUN_CONTEXT):
         return {}
     return {RUN_CONTEXT: json.dumps({CI_TAG: name})}
