@@ -105,7 +105,7 @@ def _client(options: Namespace, uri: str, how: str, **environment: str) -> Told:
     done = subprocess.run(
         [sys.executable, SCRIPT, str(options.points), how, f"bench-{uuid.uuid4().hex[:8]}"],
         env={**os.environ, "MLFLOW_TRACKING_URI": uri, **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
@@ -170,11 +170,14 @@ def _lost(uri: str, told: Told, options: Namespace) -> int:
 @contextlib.contextmanager
 def _no_op() -> Iterator[str]:
     """A server that answers at once and does nothing: what the client alone costs."""
+    info = {"run_id": "0" * 32, "experiment_id": "1", "lifecycle_stage": "active"}
+    experiment = {"experiment_id": "1", "name": "bench", "lifecycle_stage": "active"}
+    run = {"run": {"info": info, "data": {}}}
     answers = {
-        "get-by-name": {"experiment": {"experiment_id": "1", "name": "bench"}},
-        "create": {"run": {"info": {"run_id": "0" * 32, "experiment_id": "1"}, "data": {}}},
-        "get": {"run": {"info": {"run_id": "0" * 32, "experiment_id": "1"}, "data": {}}},
-        "update": {"run_info": {"run_id": "0" * 32}},
+        "get-by-name": {"experiment": experiment},
+        "create": run,
+        "get": run,
+        "update": {"run_info": info},
     }
 
     class Handler(BaseHTTPRequestHandler):
