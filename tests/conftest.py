@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees or touches the stacks of whoever runs it, nor whether that is a CI job."""
     monkeypatch.setenv("TRACKSTACK_HOME", str(tmp_path / "trackstack-home"))
+    monkeypatch.setenv("TRACKSTACK_JOURNAL", str(tmp_path / "trackstack-journal"))
     for name in ("MLFLOW_TRACKING_URI", "TRACKSTACK_STACK", *CI_SERVICES):
         monkeypatch.delenv(name, raising=False)
 

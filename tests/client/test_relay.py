@@ -28,7 +28,8 @@ from tests.client.gateway import BLACK_HOLE, REFUSED, UNAVAILABLE, UP, Gateway
 from tests.client.relayed import API, Client, Fake, relay, shipped
 from trackstack.client.errors import ClientError
 from trackstack.client.relay import journal as journals
-from trackstack.client.relay import place
+from trackstack.client.relay import place, training
+from trackstack.client.relay.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(120)
 NOWHERE = "http://127.0.0.1:9"
@@ -149,6 +150,12 @@ def test_what_the_server_will_never_take_holds_nothing_up_and_is_told(
     assert done.returncode == 5
     assert f"{folder}: 0 writes wait." in done.stdout
     assert "Changing param values is not allowed: lr" in done.stdout
+    # Whoever has seen it lets it go; it is named once more.
+    done = cli("sync", "--forget", MLFLOW_TRACKING_URI=server.uri, **environment)
+    assert (done.returncode, "not allowed: lr" in done.stdout) == (0, True)
+    done = cli("sync", MLFLOW_TRACKING_URI=server.uri, **environment)
+    assert (done.returncode, "lr" in done.stdout) == (0, False)
+    assert cli("sync", "--show", "--forget", **environment).returncode == 2
 
 
 def test_a_lost_answer_leaves_one_run(server: Fake, tmp_path: Path) -> None:
@@ -455,6 +462,21 @@ def test_run_ends_as_the_training_does_and_so_do_its_runs(
     assert (info["status"], server.tags[run].get("trackstack.ended_by")) == told
 
 
+def test_a_relay_that_never_answers_again_is_told(
+    server: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(*_: object) -> None:
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(Supervisor, "ask", nothing)
+    monkeypatch.setattr(training, "_ANSWER_SECONDS", 0.2)
+    own = {"MLFLOW_TRACKING_URI": server.uri, "TRACKSTACK_JOURNAL": str(tmp_path)}
+    told: list[str] = []
+    assert training.train(["false"], {**os.environ, **own}, 60, told.append) == 1
+    (sentence,) = told
+    assert sentence.startswith("The relay does not answer any more; what was logged is kept in")
+
+
 def test_run_says_what_is_left_and_sync_ships_it(server: Fake, tmp_path: Path) -> None:
     environment = {"MLFLOW_TRACKING_URI": server.uri, "TRACKSTACK_JOURNAL": str(tmp_path)}
     server.misbehaves = lambda *_: 503
@@ -464,7 +486,8 @@ def test_run_says_what_is_left_and_sync_ships_it(server: Fake, tmp_path: Path) -
     assert "`trackstack sync` ships them" in done.stderr
     shown = cli("sync", "--show", "--json", **environment)
     assert shown.returncode == 5
-    assert [one["waiting"] for one in json.loads(shown.stdout)] == [1]
+    ((waiting, note),) = [(one["waiting"], one["note"]) for one in json.loads(shown.stdout)]
+    assert (waiting, note) == (1, "")
     server.misbehaves = lambda *_: None
     assert cli("sync", **environment).returncode == 0
     assert len(server.runs) == 1

@@ -23,45 +23,82 @@ def free_port() -> int:
         return port
 
 
-@contextlib.contextmanager
-def serving(folder: Path, port: int = 0) -> Iterator[str]:
-    """``mlflow server`` with one worker; its URI."""
-    folder.mkdir(parents=True, exist_ok=True)
-    port = port or free_port()
-    program = Path(sysconfig.get_path("scripts")) / "mlflow"
-    own = {
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PATH": f"{program.parent}:{os.environ['PATH']}",
-    }
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    argv = [program, "server", "--port", str(port), "--workers", "1"]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            argv,
-            cwd=folder,
-            env=kept | own,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            uri = f"http://127.0.0.1:{port}"
-            _wait_for(uri, server, folder / "server.log")
-            yield uri
-        finally:
-            whole = tree(server.pid)
-            server.terminate()
+class TrackingServer:
+    """``mlflow server`` with one worker; started anew it has what it had.
+
+    Args:
+        folder: of its database and artifacts.
+        port: of loopback; 0 for a free one.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self._folder = folder
+        self._port = port or free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.uri = f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it; `wait` waits until it answers."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        program = Path(sysconfig.get_path("scripts")) / "mlflow"
+        own = {
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+        }
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+        with (self._folder / "server.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [program, "server", "--port", str(self._port), "--workers", "1"],
+                cwd=self._folder,
+                env=kept | own,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers; AssertionError with its last words if it ended instead."""
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.uri}/health", timeout=5),
+            ):
+                return
+            if self._process is None or self._process.poll() is not None:
+                break
+            time.sleep(0.2)
+        log = (self._folder / "server.log").read_text()
+        raise AssertionError(f"mlflow server does not come up: {log[-2000:]}")
+
+    def crash(self) -> None:
+        """Kill it amid whatever it does, and start it anew."""
+        if self._process is not None:
+            for process in tree(self._process.pid):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+        self.start()
+
+    def end(self) -> None:
+        """Let it end by itself; kill it if it doesn't."""
+        if self._process is not None:
+            whole = tree(self._process.pid)
+            self._process.terminate()
             _, left = psutil.wait_procs(whole, timeout=15)
             for process in left:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            server.wait()
+            self._process.wait()
 
 
-def _wait_for(uri: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 240
-    while server.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=5):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"mlflow server does not come up: {log.read_text()[-2000:]}")
+@contextlib.contextmanager
+def serving(folder: Path, port: int = 0) -> Iterator[str]:
+    """A server that runs meanwhile; its URI."""
+    server = TrackingServer(folder, port)
+    try:
+        server.start()
+        server.wait()
+        yield server.uri
+    finally:
+        server.end()

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.client.gateway import Gateway
-from tests.client.tracking_server import free_port, serving
+from tests.client.tracking_server import TrackingServer, free_port, serving
+from tests.client.unrest import unrest
 from tests.live.stacks import Stack, clean_environment
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -143,3 +144,17 @@ def test_a_file_above_the_size_that_mlflow_sends_in_parts_arrives_whole(tmp_path
         assert f"SHA {hashlib.file_digest(found, 'sha256').hexdigest()}" in printed
     assert there.stat().st_size == 501 << 20
     there.unlink()
+
+
+def test_whatever_is_killed_every_acknowledged_point_is_there_once(tmp_path: Path) -> None:
+    """A short one of what ``make bench BENCH="--only unrest"`` does for minutes."""
+    server = TrackingServer(tmp_path / "server")
+    try:
+        server.start()
+        server.wait()
+        tally = unrest(tmp_path, server, seconds=30, seed=3)
+    finally:
+        server.end()
+    assert not tally.wrong
+    assert set(tally.kills) == {"relay", "training", "server"}
+    assert tally.acknowledged > 100

@@ -18,18 +18,28 @@ def sync(
     show: Annotated[
         bool, typer.Option("--show", help="Only say what waits and what was refused.")
     ] = False,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Name what the server refused for good, and forget it."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ship what relays kept while the tracking server was away.
 
     It can be interrupted and repeated. Exit code 5 while something waits, or when the server
-    refused something for good: that is listed with the server's own words.
+    refused something for good: that is listed with the server's own words until `--forget`.
     """
     from trackstack.cli.view import print_text
     from trackstack.client.relay import syncing
+    from trackstack.embedded.errors import UsageError
 
-    found = syncing.kept(os.environ) if show else syncing.sync(os.environ, _progress, _tell)
-    left = list(found)
+    if show and forget:
+        raise UsageError("--show changes nothing, --forget does: name one of them.")
+    left = list(
+        syncing.kept(os.environ)
+        if show
+        else syncing.sync(os.environ, _progress, _tell, forget=forget)
+    )
     if sys.stderr.isatty():
         sys.stderr.write("\r\033[K")
     if as_json:
@@ -39,7 +49,7 @@ def sync(
             print_text(one.lines)
         if not left:
             print_text("No relay left anything on this machine.\n")
-    if any(one.waiting or one.refused for one in left):
+    if any(one.waiting or (one.refused and not forget) for one in left):
         raise typer.Exit(_LEFT)
 
 

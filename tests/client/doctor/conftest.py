@@ -20,4 +20,5 @@ def client(tmp_path: Path, server: Planted) -> Client:
     """Somebody who trains in an empty folder and logs to that server."""
     folder = tmp_path / "project"
     folder.mkdir()
-    return Client(folder, {"MLFLOW_TRACKING_URI": server.uri})
+    journal = {"TRACKSTACK_JOURNAL": str(tmp_path / "journal")}
+    return Client(folder, {"MLFLOW_TRACKING_URI": server.uri, **journal})

@@ -7,6 +7,7 @@ import json
 import os
 import ssl
 import subprocess
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -189,11 +190,11 @@ class Client:
 
     def type(self, command: str) -> None:
         """Run a line in this somebody's shell, whose variables stay changed."""
-        file = self.folder.parent / "environment"
+        file, scripts = self.folder.parent / "environment", sysconfig.get_path("scripts")
         subprocess.run(
             ["bash", "-ec", f"{command}\nenv -0 > {file}"],
             cwd=self.folder,
-            env={"PATH": os.environ["PATH"], **self.environment},
+            env={"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}", **self.environment},
             check=True,
             capture_output=True,
         )

@@ -62,7 +62,10 @@ def test_a_wrong_shape_is_mended_by_the_printed_line(
 def test_what_names_no_server_is_an_error_and_the_server_is_not_judged(
     client: Client, value: str | None, said: str
 ) -> None:
-    client.environment = {} if value is None else {"MLFLOW_TRACKING_URI": value}
+    if value is None:
+        del client.environment["MLFLOW_TRACKING_URI"]
+    else:
+        client.environment["MLFLOW_TRACKING_URI"] = value
     found = client.finding("tracking URI")
     assert (found.level, found.command) == ("error", ENV)
     assert said in found.sentence
@@ -78,7 +81,7 @@ def test_the_store_that_an_unset_variable_leads_to_is_named(client: Client) -> N
 
 
 def test_a_stack_of_this_machine_is_named_where_it_must_be(client: Client) -> None:
-    client.environment = {}
+    del client.environment["MLFLOW_TRACKING_URI"]
     client.stacks = {"staging": "https://127.0.0.1:1"}
     assert client.finding("tracking URI").command == 'eval "$(trackstack env --stack staging)"'
     client.stacks["dev"] = "http://127.0.0.1:2"

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client.doctor.planted import SEARCH, Client, Planted, serving
+from tests.client.relayed import Fake, shipped
+from tests.client.relayed import relay as running
 
 
 @pytest.fixture
@@ -14,7 +16,7 @@ def relay(client: Client, server: Planted) -> Iterator[Planted]:
     with serving(Planted()) as planted:
         told = {"waiting": 3, "refused": 0, "away": None}
         planted.answers["/trackstack/status"] = (200, {}, json.dumps(told).encode())
-        client.environment = {
+        client.environment |= {
             "MLFLOW_TRACKING_URI": planted.uri,
             "MLFLOW_TRACKING_TOKEN": "relays-own",
             "TRACKSTACK_UPSTREAM": server.uri,
@@ -71,3 +73,39 @@ def test_a_server_that_is_away_is_no_loss_behind_a_relay(
     found = client.finding("database")
     assert found.sentence.endswith("Until it is back, the relay keeps what is logged.")
     assert found.command == ""
+
+
+def test_what_a_relay_left_on_this_machine_goes_to_its_server_by_the_printed_line(
+    client: Client, server: Planted
+) -> None:
+    other = Fake()
+    other.misbehaves = lambda *_: 503
+    with running(other.uri, client.folder.parent) as (_, training):
+        training.run()
+        assert client.ill() == {}, "a relay that runs ships it itself"
+    assert client.ill() == {"journals": "warning"}
+    found = client.finding("journals")
+    assert f"writes wait in {client.folder.parent / 'journal'}" in found.sentence
+    assert found.command == f"MLFLOW_TRACKING_URI={other.uri} trackstack sync"
+    other.misbehaves = lambda *_: None
+    client.type(found.command)
+    assert (client.ill(), len(other.runs)) == ({}, 1)
+    other.close()
+
+
+def test_what_was_refused_is_let_go_by_the_printed_line(client: Client) -> None:
+    other = Fake()
+    client.environment["MLFLOW_TRACKING_URI"] = other.uri
+    with running(other.uri, client.folder.parent) as (_, training):
+        run = training.run()
+        shipped(training)
+        (remote,) = other.runs
+        other.params[remote]["lr"] = "somebody else's"
+        training.post("runs/log-parameter", run_id=run, key="lr", value="ours")
+        assert shipped(training)["refused"] == 1
+    found = client.finding("journals")
+    assert f"{other.uri} refused 1 writes for good: 400: Changing param" in found.sentence
+    assert found.command == "trackstack sync --forget"
+    client.type(found.command)
+    assert client.finding("journals").level == "ok"
+    other.close()

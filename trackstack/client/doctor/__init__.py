@@ -46,6 +46,7 @@ def examine(setup: SetUp) -> Iterator[Finding]:
         shipped, server = address.judge(behind)
         for found in (dataclasses.replace(shipped, check="upstream"), *_ask(behind, server)):
             yield relay.upstream_words(found)
+    yield from relay.journals(setup)
     search, servers = find_strays(setup.folder), local.local_servers()
     yield from local.strays(setup, search, servers)
     yield from local.file_system(setup, search)

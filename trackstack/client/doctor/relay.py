@@ -1,12 +1,14 @@
-"""A relay between training and the server: whether it takes what is logged."""
+"""A relay between training and the server: whether it takes what is logged and what it left."""
 
 import dataclasses
+import shlex
 
 from trackstack.client.doctor.address import Address
 from trackstack.client.doctor.finding import Finding, error, not_judged, ok, warning
 from trackstack.client.doctor.reach import NO_ANSWER, Conversation
 from trackstack.client.doctor.setup import SetUp
-from trackstack.core.client_settings import RELAY_PORT, UPSTREAM
+from trackstack.client.relay import syncing
+from trackstack.core.client_settings import RELAY_PORT, TRACKING_URI, UPSTREAM
 
 CHECK = "relay"
 _STATUS = "/trackstack/status"
@@ -35,6 +37,28 @@ def judge(setup: SetUp, address: Address | None) -> Finding:
         refused = f"{sentence}, and {told['refused']} were refused by the server."
         return warning(CHECK, refused, "trackstack sync")
     return ok(CHECK, sentence)
+
+
+def journals(setup: SetUp) -> list[Finding]:
+    """What relays that have ended did not get to a server."""
+    check, found = "journals", []
+    behind = setup.upstream()
+    uri = (behind or setup).tracking_uri or ""
+    name = TRACKING_URI if behind is None else UPSTREAM[TRACKING_URI]
+    for left in syncing.kept(setup.environment):
+        if left.note:  # a relay that runs tells of its own
+            continue
+        sync = "trackstack sync"
+        if left.server != uri.rstrip("/"):
+            sync = f"{name}={shlex.quote(left.server)} {sync}"
+        if left.waiting:
+            wait = f"{left.waiting} writes wait in {left.folder} for {left.server}."
+            found.append(warning(check, wait, sync))
+        if left.refused:
+            problem = left.refused[0][2]
+            refused = f"{left.server} refused {len(left.refused)} writes for good: {problem}"
+            found.append(warning(check, refused, f"{sync} --forget"))
+    return found or [ok(check, "nothing that was logged waits on this machine")]
 
 
 def upstream_words(finding: Finding) -> Finding:

@@ -275,6 +275,10 @@ class Journal:
         rows = self._rows("SELECT lane, path, problem FROM writes WHERE state = 2 ORDER BY seq")
         return [(row[0], row[1], row[2]) for row in rows]
 
+    def forget_refused(self) -> None:
+        """What the server will never take is nobody's concern any more."""
+        self._run("UPDATE writes SET state = 1 WHERE state = 2")
+
     def blocks(self, need: str, before: int) -> bool:
         """Whether a need of a write isn't met yet."""
         what, _, subject = need.rpartition(":")

@@ -1,5 +1,6 @@
 """Where journals lie: one for each server and each relay that runs at the same time."""
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -86,6 +87,14 @@ def claim(folder: Path) -> Claim:
     return Claim(folder, descriptor)
 
 
+def held(folder: Path) -> bool:
+    """Whether a relay has a journal at this moment; it may have ended in the next."""
+    with contextlib.suppress(BusyError):
+        claim(folder).release()
+        return False
+    return True
+
+
 def service_token(below: Path) -> str:
     """The token of this user's relay service, made the first time; only the user can read it."""
     path = below / "token"
@@ -100,4 +109,4 @@ def service_token(below: Path) -> str:
     return token
 
 
-__all__ = ["Claim", "claim", "claimed", "folders", "limit", "root"]
+__all__ = ["Claim", "claim", "claimed", "folders", "held", "limit", "root"]

@@ -13,6 +13,7 @@ from trackstack.client.relay.reach import Reach
 from trackstack.client.relay.shipping import Shipper
 from trackstack.client.relay.upstream import Address, Upstream
 
+HELD = "a relay has it and ships it"
 _POLL_SECONDS = 0.2
 
 
@@ -51,7 +52,7 @@ class Left:
 
 
 def kept(environment: Mapping[str, str]) -> Iterator[Left]:
-    """What every journal of this user holds; nothing is shipped, and no relay is disturbed."""
+    """What every journal of this user holds; nothing is shipped."""
     for folder in place.folders(place.root(environment)):
         with contextlib.closing(read_only(folder)) as database:
             ((waiting,),) = database.execute("SELECT count(*) FROM writes WHERE state = 0")
@@ -60,7 +61,8 @@ def kept(environment: Mapping[str, str]) -> Iterator[Left]:
             ).fetchall()
             about = dict(database.execute("SELECT name, value FROM about"))
         if waiting or refused:
-            yield Left(folder, about.get("server", ""), waiting, refused)
+            note = HELD if place.held(folder) else ""
+            yield Left(folder, about.get("server", ""), waiting, refused, note)
 
 
 def sync(
@@ -69,6 +71,7 @@ def sync(
     tell: Callable[[str], None],
     *,
     patience: float = 10.0,
+    forget: bool = False,
 ) -> Iterator[Left]:
     """Ship what every journal of the server of ``MLFLOW_TRACKING_URI`` holds; what is left of each.
 
@@ -77,6 +80,7 @@ def sync(
         progress: told a journal and how much it holds, again and again.
         tell: told when the server goes away or comes back.
         patience: seconds that the server may be away before a journal is left as it is.
+        forget: what was refused for good is told this once more and then forgotten.
 
     Raises:
         ClientError: no server is named.
@@ -86,7 +90,7 @@ def sync(
         try:
             claim = place.claim(folder)
         except BusyError:
-            yield Left(folder, "", 0, [], "a relay has it and ships it")
+            yield Left(folder, "", 0, [], HELD)
             continue
         try:
             journal = Journal(folder, place.limit(environment))
@@ -97,6 +101,9 @@ def sync(
                 else:
                     note = f"it is for {server}: set MLFLOW_TRACKING_URI to that"
                 yield _left(journal, note if journal.count(WAITING) else "")
+                if forget and server == address.uri:
+                    journal.forget_refused()
+                    journal.tidy()
             finally:
                 journal.close()
         finally:

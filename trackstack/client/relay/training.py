@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import time
-import urllib.error
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 
@@ -19,6 +18,8 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 """Exit codes of a shell."""
 _POLL_SECONDS = 0.1
+_ANSWER_SECONDS = 15.0
+"""Longer than the longest pause before a relay that keeps failing is started again."""
 
 
 def train(
@@ -102,11 +103,16 @@ def _drained(supervisor: Supervisor, token: str, seconds: float) -> str | None:
     deadline = time.monotonic() + seconds
     found = _asked(supervisor, "status", token)
     try:
-        while found["waiting"] and time.monotonic() < deadline:
+        while found and found["waiting"] and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
             found = _asked(supervisor, "status", token)
     except KeyboardInterrupt:
         pass
+    if found is None:
+        return (
+            "The relay does not answer any more; what was logged is kept in"
+            f" {supervisor.folder}, and `trackstack sync` ships it."
+        )
     parts = []
     if found["waiting"]:
         why = f" ({found['away']})" if found["away"] else ""
@@ -123,14 +129,15 @@ def _drained(supervisor: Supervisor, token: str, seconds: float) -> str | None:
 
 def _asked(
     supervisor: Supervisor, what: str, token: str, body: dict[str, str] | None = None
-) -> dict[str, object]:
-    """Ask a relay that may just be starting again."""
-    for _ in range(100):
+) -> dict[str, object] | None:
+    """Ask a relay that may just be starting again; None when it never answers."""
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while time.monotonic() < deadline:
         try:
             return supervisor.ask(what, token, body)
-        except (urllib.error.URLError, OSError, ValueError):
+        except (OSError, ValueError):  # not there, or not the whole of an answer
             time.sleep(_POLL_SECONDS)
-    return {"waiting": 0, "refused": 0, "away": "the relay does not answer"}
+    return None
 
 
 __all__ = ["DRAIN_SECONDS", "client_environment", "train"]
