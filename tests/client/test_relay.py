@@ -28,7 +28,7 @@ from tests.client.gateway import BLACK_HOLE, REFUSED, UNAVAILABLE, UP, Gateway
 from tests.client.relayed import API, Client, Fake, relay, shipped
 from trackstack.client.errors import ClientError
 from trackstack.client.relay import journal as journals
-from trackstack.client.relay import place, training
+from trackstack.client.relay import place, syncing, training
 from trackstack.client.relay.supervisor import Supervisor
 
 pytestmark = pytest.mark.timeout(120)
@@ -97,7 +97,12 @@ def test_a_server_that_is_away_is_no_error_and_gets_all_when_it_is_there(tmp_pat
         run = client.run()
         client.point(run, 1)
         told = json.loads(client.ask("GET", "/trackstack/status")[1])
-        assert told == {"waiting": 2, "refused": 0, "away": "connection refused"}
+        assert told == {
+            "waiting": 2,
+            "refused": 0,
+            "away": "connection refused",
+            "stuck": "",
+        }
         server = Fake(port)
         shipped(client)
         server.close()
@@ -135,16 +140,20 @@ def test_what_the_server_will_never_take_holds_nothing_up_and_is_told(
         run = client.run()
         shipped(client)
         (remote,) = server.runs
-        server.params[remote]["lr"] = "somebody else's"
+        server.params[remote] |= {"lr": "somebody else's", "seed": "theirs"}
         entries = [{"key": "m", "value": 1.0, "timestamp": 1, "step": n} for n in range(50)]
-        params = [{"key": "lr", "value": "ours"}, {"key": "depth", "value": "3"}]
+        ours = [{"key": "lr", "value": "ours"}, {"key": "seed", "value": "ours"}]
+        params = [*ours, {"key": "depth", "value": "3"}]
         client.post("runs/log-batch", run_id=run, metrics=entries, params=params, tags=[])
         client.post("runs/log-batch", run_id=run, metrics=[], params=[], tags=[])
         client.point(run, 99)
         assert shipped(client)["refused"] == 1
         folder, environment = supervisor.folder, {"TRACKSTACK_JOURNAL": str(tmp_path / "journal")}
     assert sorted(step for _, _, _, step in server.points) == [*range(50), 99]
-    assert server.params[remote] == {"lr": "somebody else's", "depth": "3"}
+    assert server.params[remote] == {"lr": "somebody else's", "seed": "theirs", "depth": "3"}
+    with contextlib.closing(journals.read_only(folder)) as database:
+        ((kept,),) = database.execute("SELECT body FROM writes WHERE state = 2")
+    assert json.loads(kept) == {"metrics": [], "params": ours, "tags": []}
     assert server.tags[remote]["trackstack.refused"].startswith("1: 400: Changing param values")
     done = cli("sync", MLFLOW_TRACKING_URI=server.uri, **environment)
     assert done.returncode == 5
@@ -156,6 +165,33 @@ def test_what_the_server_will_never_take_holds_nothing_up_and_is_told(
     done = cli("sync", MLFLOW_TRACKING_URI=server.uri, **environment)
     assert (done.returncode, "lr" in done.stdout) == (0, False)
     assert cli("sync", "--show", "--forget", **environment).returncode == 2
+
+
+def test_sync_ends_when_a_server_that_is_there_takes_nothing(server: Fake, tmp_path: Path) -> None:
+    server.misbehaves = lambda _, path, __: 403 if "runs/" in path else None
+    environment = {**os.environ, "TRACKSTACK_JOURNAL": str(tmp_path / "journal")}
+    environment["MLFLOW_TRACKING_URI"] = server.uri
+    with relay(server.uri, tmp_path) as (_, client):
+        client.run()
+    told: list[str] = []
+    (left,) = syncing.sync(environment, lambda *_: None, told.append, patience=1)
+    assert (left.waiting, told) == (1, [])
+    assert (
+        left.note
+        == 'the server does not take them now (403: {"error_code": "OTHER", "message": "no"})'
+    )
+
+
+def test_a_run_that_is_resumed_ends_with_whoever_resumed_it(server: Fake, tmp_path: Path) -> None:
+    with relay(server.uri, tmp_path) as (supervisor, client):
+        run = client.run()
+        client.post("runs/update", run_id=run, status="FINISHED", end_time=5)
+        token = supervisor.admit("another training")
+        Client(supervisor.uri, token).post("runs/update", run_id=run, status="RUNNING")
+        supervisor.ask("ended", token, {"status": "KILLED", "why": "SIGKILL"})
+        shipped(client)
+    ((remote, info),) = server.runs.items()
+    assert (info["status"], server.tags[remote]["trackstack.ended_by"]) == ("KILLED", "SIGKILL")
 
 
 def test_a_lost_answer_leaves_one_run(server: Fake, tmp_path: Path) -> None:

@@ -107,9 +107,9 @@ def test_everything_in_a_store_arrives_and_the_store_is_not_touched(
     }
     assert client.get_experiment_by_name("abandoned").lifecycle_stage == "deleted"
 
-    registered = client.get_registered_model("greeter")
+    registered = client.get_registered_model("ada's greeter")
     assert registered.description == "says hello"
-    version = client.get_model_version_by_alias("greeter", "prod")
+    version = client.get_model_version_by_alias("ada's greeter", "prod")
     assert version.run_id == parent.info.run_id
     assert version.tags["checked"] == "yes"
 
@@ -135,12 +135,11 @@ def test_a_logged_model_arrives_with_its_links_and_can_be_loaded(
         7,
         parent.info.run_id,
     )
-    version = client.get_model_version_by_alias("greeter", "prod")
+    version = client.get_model_version_by_alias("ada's greeter", "prod")
     assert version.source == f"models:/{model.model_id}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    script = (
-        "import mlflow; print(mlflow.pyfunc.load_model('models:/greeter@prod').predict(['you']))"
-    )
+    place = "models:/ada's greeter@prod"
+    script = f"import mlflow; print(mlflow.pyfunc.load_model({place!r}).predict(['you']))"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
         env=clean_environment() | QUIET | {"MLFLOW_TRACKING_URI": server.uri},
@@ -162,7 +161,7 @@ def test_what_was_moved_is_not_moved_again_not_even_from_a_copy(
     assert {run["what"] for one in again["experiments"] for run in one["runs"]} == {"there"}
     assert again["registered_models"] == {"models": 1, "versions_moved": 0, "versions_there": 1}
     assert len(_all_runs(server.client())) == 7
-    assert len(server.client().search_model_versions("name = 'greeter'")) == 1
+    assert len(server.client().search_model_versions('name = "ada\'s greeter"')) == 1
 
 
 def test_a_run_that_went_on_is_completed(server: Server, store: Callable[[str], Store]) -> None:

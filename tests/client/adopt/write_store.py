@@ -65,7 +65,7 @@ def main() -> None:  # noqa: PLR0915 - one script
             info = mlflow.pyfunc.log_model(
                 name="greeting",
                 python_model=greet,
-                registered_model_name="greeter",
+                registered_model_name="ada's greeter",
                 pip_requirements=[],
             )
             mlflow.log_metric("score", 0.25, step=7, model_id=info.model_id)
@@ -73,13 +73,13 @@ def main() -> None:  # noqa: PLR0915 - one script
         else:
             text = f"flavors: {{}}\nrun_id: {parent.info.run_id}\n"
             mlflow.log_text(text, "greeting/MLmodel")
-            client.create_registered_model("greeter")
+            client.create_registered_model("ada's greeter")
             place = f"{mlflow.get_artifact_uri()}/greeting"
-            client.create_model_version("greeter", place, parent.info.run_id)
+            client.create_model_version("ada's greeter", place, parent.info.run_id)
     made["runs"] |= {"parent": parent.info.run_id, "child": child.info.run_id}
-    client.set_registered_model_alias("greeter", "prod", 1)
-    client.set_model_version_tag("greeter", "1", "checked", "yes")
-    client.update_registered_model("greeter", description="says hello")
+    client.set_registered_model_alias("ada's greeter", "prod", 1)
+    client.set_model_version_tag("ada's greeter", "1", "checked", "yes")
+    client.update_registered_model("ada's greeter", description="says hello")
 
     gone = client.create_run(experiment, run_name="deleted")
     client.log_metric(gone.info.run_id, "loss", 3.0)

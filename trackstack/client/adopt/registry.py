@@ -6,6 +6,7 @@ from typing import Any
 
 from trackstack.client.adopt.records import Registered, Run, Source, Version
 from trackstack.client.adopt.server import Target
+from trackstack.core.filters import quoted
 
 VERSION_TAG = "trackstack.adopted_version"
 
@@ -93,7 +94,7 @@ def _numbers(target: Target, registry: Any, one: Registered) -> dict[int, int]:
         while True:
             page = target.call(
                 registry.search_model_versions,
-                f"name = '{one.name}'{more}",
+                f"name = {quoted(one.name)}{more}",
                 max_results=100,
                 page_token=token,
             )

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from trackstack.client.adopt.records import Registered, Version
+from trackstack.client.errors import ClientError
+from trackstack.core.filters import quoted
 
 _PAGE = 100
 _PROMPTS = "tag.`mlflow.prompt.is_prompt` = 'true'"
@@ -53,14 +55,15 @@ def registered(store: Any) -> Iterator[Registered]:
 
 
 def _registered(store: Any, one: Any) -> Registered:
-    name = one.name.replace("'", "''")
     found: list[Version] = []
+    try:
+        named = f"name = {quoted(one.name)}"
+    except ValueError as problem:
+        raise ClientError(f"The registered model can't be read: {problem}") from None
     for more in ("", f" AND {_PROMPTS}"):
         token = None
         while True:
-            page = store.search_model_versions(
-                f"name = '{name}'{more}", max_results=_PAGE, page_token=token
-            )
+            page = store.search_model_versions(named + more, max_results=_PAGE, page_token=token)
             found += [_version(version) for version in page]
             token = page.token
             if not token:

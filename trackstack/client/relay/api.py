@@ -166,11 +166,11 @@ class Desk:
 
     def outward(self, text: str) -> str:
         """The same with the server's ids."""
-        return replaced(text, self.journal.renamed())
+        return replaced(text, self.journal.renamed)
 
     def inward(self, text: str) -> str:
         """The same with the ids that clients here were given."""
-        return replaced(text, {remote: local for local, remote in self.journal.renamed().items()})
+        return replaced(text, self.journal.known_as)
 
     def unmade(self, *texts: str) -> list[str]:
         """Ids in the texts that the server doesn't have yet."""
@@ -195,8 +195,14 @@ class Desk:
         )
 
 
-def replaced(text: str, names: dict[str, str]) -> str:
-    """The text with other names for ids; a model's id holds one, so no pattern may end in it."""
+def replaced(text: str, known: Callable[[Iterable[str]], dict[str, str]]) -> str:
+    """The text with other names for ids; a model's id holds one, so no pattern may end in it.
+
+    Args:
+        text: with ids in it.
+        known: which of some ids have another name, and that.
+    """
+    names = known(set(_IDS.findall(text)))
     if not names:
         return text
     return _IDS.sub(lambda found: names.get(found[0], found[0]), text)

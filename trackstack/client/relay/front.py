@@ -50,8 +50,10 @@ _DROPPED = frozenset(
 class Service:
     """Every answer, by method and path."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, stuck: Callable[[], str]) -> None:
         self.desk = desk
+        self.stuck = stuck
+        """Why nothing is shipped although the server is there."""
         experiments = Experiments(desk)
         self.runs = Runs(desk, experiments)
         self.artifacts = Artifacts(desk)
@@ -246,6 +248,7 @@ class _Handler(BaseHTTPRequestHandler):
             "waiting": journal.count(WAITING),
             "refused": journal.count(REFUSED),
             "away": None if away is None else away.reason,
+            "stuck": service.stuck(),
         }
         self._send(200, json.dumps(told).encode())
 

@@ -31,6 +31,7 @@ CREATE INDEX IF NOT EXISTS waiting ON writes (state, seq);
 CREATE INDEX IF NOT EXISTS lanes ON writes (lane, state, seq);
 CREATE TABLE IF NOT EXISTS entities (
   local TEXT PRIMARY KEY, remote TEXT, location TEXT, at REAL NOT NULL);
+CREATE INDEX IF NOT EXISTS remotes ON entities (remote);
 CREATE TABLE IF NOT EXISTS documents (
   kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, at REAL NOT NULL,
   PRIMARY KEY (kind, id));
@@ -259,9 +260,13 @@ class Journal:
             )
 
     def refused(self, seq: int, problem: str, body: str | None = None) -> None:
-        """The server will never take this; ``body`` is what is left of it."""
+        """The server will never take this; ``body`` is what is left of it.
+
+        A file that another one has replaced meanwhile is nobody's loss.
+        """
         self._run(
-            "UPDATE writes SET state = 2, problem = ?, body = coalesce(?, body) WHERE seq = ?",
+            "UPDATE writes SET state = 2, problem = ?, body = coalesce(?, body)"
+            " WHERE seq = ? AND state = 0",
             (problem, body, seq),
         )
 
@@ -277,7 +282,12 @@ class Journal:
 
     def forget_refused(self) -> None:
         """What the server will never take is nobody's concern any more."""
-        self._run("UPDATE writes SET state = 1 WHERE state = 2")
+        with self.writing():
+            self._run(
+                "UPDATE files SET shipped = 1 WHERE spool IN"
+                " (SELECT body FROM writes WHERE state = 2 AND kind = 'file')"
+            )
+            self._run("DELETE FROM writes WHERE state = 2")
 
     def blocks(self, need: str, before: int) -> bool:
         """Whether a need of a write isn't met yet."""
@@ -349,9 +359,22 @@ class Journal:
             (local, remote, location, time.time()),
         )
 
-    def renamed(self) -> dict[str, str]:
-        """Ids that the server gave another name: ours to its."""
-        rows = self._rows("SELECT local, remote FROM entities WHERE remote NOT IN (local, '')")
+    def renamed(self, ids: Iterable[str]) -> dict[str, str]:
+        """Those of our ids that the server gave another name, and its names."""
+        rows = self._rows(
+            "SELECT local, remote FROM entities WHERE remote NOT IN (local, '')"
+            " AND local IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def known_as(self, ids: Iterable[str]) -> dict[str, str]:
+        """Those of the server's ids that have another name here, and our names."""
+        rows = self._rows(
+            "SELECT remote, local FROM entities WHERE remote != local"
+            " AND remote IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
         return {row[0]: row[1] for row in rows}
 
     def document(self, kind: str, key: str) -> tuple[dict[str, Any], float] | None:

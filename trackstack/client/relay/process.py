@@ -42,7 +42,7 @@ class Relay:
         self.journal = journal
         self.reach = Reach(Upstream(address), _tell)
         self.shipper = Shipper(journal, self.reach)
-        self.service = Service(Desk(journal, self.reach, self.shipper.flush))
+        self.service = Service(Desk(journal, self.reach, self.shipper.flush), self.shipper.stuck)
         self.front = Front(listening, self.service, self._tokens)
         self._read: tuple[float, dict[str, str]] = (0.0, {})
         self._shipping = threading.Thread(target=self.shipper.run, daemon=True)

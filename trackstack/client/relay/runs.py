@@ -228,6 +228,8 @@ class Runs:
         if call.body.get("end_time"):
             info["end_time"] = int(call.body["end_time"])
         with self._journal.writing():
+            if call.body.get("status") == "RUNNING":  # it is resumed by whoever asks
+                self._journal.put_text(run, "about", "session", call.session)
             if call.body.get("run_name"):
                 self._journal.put_text(run, "tag", _NAME, call.body["run_name"])
             self._journal.put_document("run", run, info)

@@ -22,6 +22,7 @@ from trackstack.client.relay.journal import Journal, Write
 from trackstack.client.relay.reach import Reach
 from trackstack.client.relay.runs import with_id_tag
 from trackstack.client.relay.upstream import Answer, AwayError
+from trackstack.core.filters import quoted
 from trackstack.core.logging_rules import MAX_ENTRIES, MAX_PARAMS, MAX_TAGS
 from trackstack.core.relay import ID_TAG
 
@@ -37,7 +38,7 @@ _STRANGE_TRIES = 8
 """How often something is tried, for minutes, that is answered as MLflow never answers: an old
 server that doesn't know the route says so by a page."""
 _LATER = frozenset({401, 403, 408, 425, 429})
-_LONGEST_PAUSE = 60.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _TEXT_BYTES = 1_000_000
 """Larger files are passed on as they are: MLmodel and its like are smaller."""
 _METADATA_WORKERS, _FILE_WORKERS = 4, 3
@@ -45,12 +46,11 @@ _TIDY_SECONDS = 30.0
 
 
 class _LaterError(Exception):
-    """Not now: the server is there and wouldn't take it yet."""
+    """Not now: the server is there and wouldn't take it yet; what it answered."""
 
-    def __init__(self, strange: str = "") -> None:
-        super().__init__(strange)
-        self.strange = strange
-        """What was answered, if MLflow doesn't answer so: a proxy, or a server of another kind."""
+
+class _StrangeError(_LaterError):
+    """An answer that is not MLflow's: a proxy's, or of a server of another kind."""
 
 
 class _RefusedError(Exception):
@@ -59,6 +59,15 @@ class _RefusedError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+@dataclass(frozen=True)
+class _Pause:
+    """Of a lane whose first write was not taken."""
+
+    until: float
+    seconds: float
+    why: str
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Shipper:
         self._journal = journal
         self._reach = reach
         self._busy: set[str] = set()
-        self._paused: dict[str, tuple[float, float]] = {}
+        self._paused: dict[str, _Pause] = {}
         self._lock = threading.Lock()
         self._hurried = threading.Event()
         self._stirred = threading.Event()
@@ -125,13 +134,19 @@ class Shipper:
         finally:
             self._hurried.clear()
 
+    def stuck(self) -> str:
+        """Why nothing is under way although something waits; empty while something is."""
+        with self._lock:
+            pauses = [] if self._busy else list(self._paused.values())
+        return pauses[0].why if pauses else ""
+
     def _dispatch(self) -> bool:
         """Give every lane that is free and ready to a worker; whether there was one."""
         found = False
         for lane in self._journal.lanes():
             with self._lock:
-                until = self._paused.get(lane, (0.0, 0.0))[0]
-                if lane in self._busy or time.monotonic() < until:
+                pause = self._paused.get(lane)
+                if lane in self._busy or (pause and time.monotonic() < pause.until):
                     continue
             writes = list(self._ready(lane))
             if not writes:
@@ -171,15 +186,16 @@ class Shipper:
         except AwayError:
             pass  # the reach knows; everything waits for it
         except _LaterError as problem:
-            self._pause(lane)
-            if problem.strange:
+            self._pause(lane, str(problem))
+            if isinstance(problem, _StrangeError):
                 self._journal.tried([writes[0].seq])
                 if writes[0].tries >= _STRANGE_TRIES:
-                    self._refuse(writes[0], problem.strange)
+                    self._refuse(writes[0], str(problem))
         except FileNotFoundError as problem:
             self._refuse(writes[0], f"Its file is gone: {problem}")
-        except Exception:  # noqa: BLE001 - a full disk, a fault of ours: nothing is given up for it
-            self._pause(lane)
+        # A full disk, a fault of ours: nothing is given up for it.
+        except Exception as problem:  # noqa: BLE001
+            self._pause(lane, f"{type(problem).__name__}: {problem}")
         else:
             with self._lock:
                 self._paused.pop(lane, None)
@@ -188,10 +204,11 @@ class Shipper:
                 self._busy.discard(lane)
             self._stirred.set()
 
-    def _pause(self, lane: str) -> None:
+    def _pause(self, lane: str, why: str) -> None:
         with self._lock:
-            pause = min(self._paused.get(lane, (0.0, 0.25))[1] * 2, _LONGEST_PAUSE)
-            self._paused[lane] = (time.monotonic() + pause, pause)
+            last = self._paused.get(lane)
+            seconds = min(last.seconds * 2, _LONGEST_PAUSE) if last else _FIRST_PAUSE
+            self._paused[lane] = _Pause(time.monotonic() + seconds, seconds, why)
 
     def _ship(self, writes: list[Write]) -> None:
         first = writes[0]
@@ -201,9 +218,11 @@ class Shipper:
                 self._refuse(write, f"{missing} was refused, and this belongs to it.")
             return
         if first.kind in _BATCHED:
-            self._ship_entries([entry for write in writes for entry in _entries(write)])
-            left = [write.seq for write in writes]
-            self._journal.done_unless_refused(left)
+            entries = [entry for write in writes for entry in _entries(write)]
+            refused = list(self._ship_entries(entries))
+            for write in writes:
+                self._refuse_entries([one for one in refused if one[0].write is write])
+            self._journal.done_unless_refused([write.seq for write in writes])
             return
         ways: dict[str, Callable[[Write], None]] = {
             "create_experiment": self._create_experiment,
@@ -233,8 +252,8 @@ class Shipper:
                 return one
         return None
 
-    def _ship_entries(self, entries: list[_Entry]) -> None:
-        """A batch; of one that the server refuses the good part is found by halving."""
+    def _ship_entries(self, entries: list[_Entry]) -> Iterator[tuple[_Entry, str]]:
+        """Ship a batch; what the server refuses of it, and why, is found by halving."""
         body: dict[str, Any] = {"run_id": entries[0].write.lane}
         for kind in ("metrics", "params", "tags"):
             some = [one.body for one in entries if one.kind == kind]
@@ -246,12 +265,24 @@ class Shipper:
         except _RefusedError as problem:
             of_run = problem.code == "RESOURCE_DOES_NOT_EXIST" or "'active' state" in str(problem)
             if len(entries) == 1 or of_run:
-                for entry in entries:
-                    self._refuse(entry.write, str(problem), entry.body)
+                yield from ((entry, str(problem)) for entry in entries)
                 return
             half = len(entries) // 2
-            self._ship_entries(entries[:half])
-            self._ship_entries(entries[half:])
+            yield from self._ship_entries(entries[:half])
+            yield from self._ship_entries(entries[half:])
+
+    def _refuse_entries(self, refused: list[tuple[_Entry, str]]) -> None:
+        """Of one write: what is left of it is what was refused."""
+        if not refused:
+            return
+        write, problem = refused[0][0].write, refused[0][1]
+        if write.kind != "batch":
+            self._refuse(write, problem)
+            return
+        left: dict[str, list[dict[str, Any]]] = {"metrics": [], "params": [], "tags": []}
+        for entry, _ in refused:
+            left[entry.kind].append(entry.body)
+        self._refuse(write, problem, left)
 
     def _create_experiment(self, write: Write) -> None:
         body = json.loads(write.body)
@@ -288,8 +319,7 @@ class Shipper:
         local = f"{body['name']}/{provisional}"
         version = None
         if write.tries:
-            name = body["name"].replace("'", "\\'")
-            query = urlencode({"filter": f"name='{name}'", "max_results": 1000})
+            query = urlencode({"filter": f"name={quoted(body['name'])}", "max_results": 1000})
             found = self._call("GET", f"{API}model-versions/search?{query}")
             for one in found.get("model_versions", ()):
                 if {"key": ID_TAG, "value": local} in one.get("tags", ()):
@@ -328,12 +358,11 @@ class Shipper:
                 "", f"The server keeps these files in {entity and entity.location}, past itself."
             )
         path = f"{ROOT}/{quote(where)}"
-        names = self._journal.renamed()
         with (self._journal.spool / write.body).open("rb") as file:
-            head = file.read(_TEXT_BYTES + 1) if names else b""
+            head = file.read(_TEXT_BYTES + 1)
             file.seek(0)
-            if head and len(head) <= _TEXT_BYTES and (text := _text(head)) is not None:
-                content = replaced(text, names).encode()
+            if len(head) <= _TEXT_BYTES and (text := _text(head)) is not None:
+                content = self._outward(text).encode()
                 answer = self._reach.ask("PUT", path, content, seconds=_FILE_SECONDS)
             else:
                 answer = self._reach.ask("PUT", path, file, seconds=_FILE_SECONDS)
@@ -372,7 +401,7 @@ class Shipper:
         return _judge(answer)
 
     def _outward(self, text: str) -> str:
-        return replaced(text, self._journal.renamed())
+        return replaced(text, self._journal.renamed)
 
     def _refuse(self, write: Write, problem: str, body: dict[str, Any] | None = None) -> None:
         self._journal.refused(write.seq, problem, None if body is None else json.dumps(body))
@@ -392,20 +421,25 @@ def _judge(answer: Answer) -> dict[str, Any]:
     A page of a proxy is no answer, neither a good one nor a bad one: MLflow's are JSON.
     """
     if answer.status in _LATER or answer.status >= 500:  # noqa: PLR2004
-        raise _LaterError
+        raise _LaterError(_said(answer))
     try:
         told = json.loads(answer.body or b"{}")
     except ValueError:
         told = None
     if answer.status == _TOO_LARGE:
-        raise _RefusedError("", f"{answer.status}: {answer.text[:500]}")
+        raise _RefusedError("", _said(answer))
     if not isinstance(told, dict):
-        raise _LaterError(f"{answer.status}: {answer.text[:500]}")
+        raise _StrangeError(_said(answer))
     if not answer.ok:
         raise _RefusedError(
             str(told.get("error_code", "")), f"{answer.status}: {told.get('message', '')}"
         )
     return told
+
+
+def _said(answer: Answer) -> str:
+    """In one line: it may be a page."""
+    return f"{answer.status}: {' '.join(answer.text.split())[:300]}"
 
 
 def _is_done(write: Write, problem: _RefusedError) -> bool:

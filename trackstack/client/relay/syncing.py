@@ -79,7 +79,8 @@ def sync(
         environment: MLflow's variables, and the journals' place.
         progress: told a journal and how much it holds, again and again.
         tell: told when the server goes away or comes back.
-        patience: seconds that the server may be away before a journal is left as it is.
+        patience: seconds without progress, the server being away or taking nothing, before a
+            journal is left as it is.
         forget: what was refused for good is told this once more and then forgotten.
 
     Raises:
@@ -131,9 +132,11 @@ def _ship(
             progress(journal.folder, waiting)
             if waiting != last:
                 last, moved = waiting, time.monotonic()
-            away = reach.away
-            if away is not None and time.monotonic() - moved > patience:
-                return f"the server is away ({away.reason})"
+            if time.monotonic() - moved > patience:
+                if (away := reach.away) is not None:
+                    return f"the server is away ({away.reason})"
+                if why := shipper.stuck():
+                    return f"the server does not take them now ({why})"
             time.sleep(_POLL_SECONDS)
         progress(journal.folder, 0)
         journal.tidy()

@@ -115,7 +115,8 @@ def _drained(supervisor: Supervisor, token: str, seconds: float) -> str | None:
         )
     parts = []
     if found["waiting"]:
-        why = f" ({found['away']})" if found["away"] else ""
+        told = found["away"] or found["stuck"]
+        why = f" ({told})" if told else ""
         parts.append(
             f"{found['waiting']} writes are not on the server yet{why}; they are kept in"
             f" {supervisor.folder}, and `trackstack sync` ships them."
