@@ -29,6 +29,14 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For a stock MLflow server to begin with: its migrations take seconds."""
+    from tests.client import tracking_server  # noqa: PLC0415 - it imports MLflow
+
+    return tracking_server.empty_database(tmp_path_factory.mktemp("empty"))
+
+
 @pytest.fixture
 def record() -> Callable[..., Recording]:
     """``record(program)``: run it against the embedded host's monitor, in this process."""

@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="interleaved; medians count")
     parser.add_argument("--runs", type=int, default=5000, help="that search_runs searches")
     parser.add_argument("--points", type=int, default=10_000, help="that a relay is given")
+    parser.add_argument("--minutes", type=float, default=5, help="of unrest, with each server")
     parser.add_argument("--mib", type=int, default=1024, help="size of the large artifact")
     parser.add_argument("--adopt-runs", type=int, default=1000, help="that adopt moves")
     parser.add_argument("--adopt-points", type=int, default=1000, help="of metrics in each of them")

@@ -26,7 +26,7 @@ import yaml
 from mlflow.entities import RunStatus, RunTag
 from mlflow.store.tracking.file_store import FileStore
 
-from tests.bench import load, relay
+from tests.bench import load, relay, unrest
 from tests.bench.processes import (
     MIB,
     Memory,
@@ -199,6 +199,12 @@ def relayed(options: Namespace, folder: Path) -> list[str]:
     """Single points through the relay, with the server there, away and in between."""
     with our_stack(folder / "ours") as stack:
         return list(relay.measure(options, folder, stack.uri))
+
+
+def unrested(options: Namespace, folder: Path) -> list[str]:
+    """Trainings, relays and servers killed in random order, and what is on the server after."""
+    with our_stack(folder / "ours") as stack:
+        return list(unrest.measure(options, folder, stack))
 
 
 def _server(stack: Stack, who: str = "client") -> str:
@@ -614,6 +620,7 @@ CASES = {
     "throughput": throughput,
     "access": access,
     "relay": relayed,
+    "unrest": unrested,
     "artifact": artifact,
     "starting": starting,
     "metrics": metrics,

@@ -28,6 +28,10 @@ from trackstack.client.relay.training import client_environment
 SCRIPT = Path(__file__).parent / "log_points.py"
 NETWORK_SECONDS = 0.01
 """On each way: 20 ms there and back."""
+IN_TURN, KILLED = "all in turn", "killed"
+_KILLS = 5
+_IMPORT_SECONDS = 5.0
+"""Until MLflow's client is imported and logs points."""
 Told = dict[str, Any]
 
 
@@ -55,10 +59,13 @@ def measure(options: Namespace, folder: Path, uri: str) -> Iterator[str]:
                 "direct" if how == "sync" else "MLflow's async",
                 told | {"lost": _lost(uri, told, options)},
             )
-        for mode in (UP, REFUSED, BLACK_HOLE, UNAVAILABLE, "all in turn"):
-            with Gateway(port, mode=UP if mode == "all in turn" else mode) as gateway:
+        for mode in (UP, REFUSED, BLACK_HOLE, UNAVAILABLE, IN_TURN):
+            with Gateway(port, mode=UP if mode == IN_TURN else mode) as gateway:
                 told = _relayed(options, folder / f"{number}-{mode}", gateway, mode)
             keep(f"relay, server {mode}", told | {"lost": _lost(uri, told, options)})
+        with Gateway(port) as gateway:
+            told = _relayed(options, folder / f"{number}-killed", gateway, KILLED)
+        keep(f"relay, killed {told['kills']} times", told | {"lost": _lost(uri, told, options)})
         with Gateway(port, delay=NETWORK_SECONDS) as gateway:
             few = Namespace(points=max(options.points // 10, 10))
             told = _client(few, gateway.uri, "sync")
@@ -122,8 +129,11 @@ def _relayed(options: Namespace, folder: Path, gateway: Gateway, mode: str) -> T
         started = time.monotonic() - begun
         token = supervisor.admit("bench")
         ended = threading.Event()
-        if mode == "all in turn":
+        kills: list[float] = []
+        if mode == IN_TURN:
             threading.Thread(target=_turn, args=[gateway, ended], daemon=True).start()
+        if mode == KILLED:
+            threading.Thread(target=_kill, args=[supervisor, kills, ended], daemon=True).start()
         own = client_environment(told_of, supervisor.uri, token)
         told = _client(options, supervisor.uri, "sync", **own)
         ended.set()
@@ -133,7 +143,7 @@ def _relayed(options: Namespace, folder: Path, gateway: Gateway, mode: str) -> T
         deadline = time.monotonic() + 300
         while supervisor.ask("status", token)["waiting"] and time.monotonic() < deadline:
             time.sleep(0.1)
-        return told | {"started": started, "rss": rss}
+        return told | {"started": started, "rss": rss, "kills": len(kills)}
     finally:
         supervisor.end()
 
@@ -144,6 +154,13 @@ def _turn(gateway: Gateway, ended: threading.Event) -> None:
             gateway.mode = mode
             if ended.wait(1.5):
                 return
+
+
+def _kill(supervisor: Supervisor, kills: list[float], ended: threading.Event) -> None:
+    ended.wait(_IMPORT_SECONDS)
+    while len(kills) < _KILLS and not ended.wait(1.5):
+        supervisor.kill()
+        kills.append(time.monotonic())
 
 
 def _lost(uri: str, told: Told, options: Namespace) -> int:

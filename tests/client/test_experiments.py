@@ -5,6 +5,7 @@ Permissions need a server with users: ``tests/live/test_bootstrap.py``.
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,9 +22,9 @@ pytestmark = pytest.mark.xdist_group("tracking-server")
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("mlflow")) as uri:
-        yield Server(uri, timeout=60)
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("mlflow"), empty=empty_database) as found:
+        yield Server(found.uri, timeout=60)
 
 
 @pytest.fixture

@@ -24,9 +24,9 @@ START = 1_780_000_000_000
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("mlflow")) as found:
-        yield found
+def uri(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[str]:
+    with serving(tmp_path_factory.mktemp("mlflow"), empty=empty_database) as found:
+        yield found.uri
 
 
 class Platform:

@@ -2,25 +2,21 @@
 
 import contextlib
 import os
-import socket
+import shutil
 import subprocess
+import sys
 import sysconfig
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import mlflow
 import psutil
 
-from tests.bench.processes import tree
+from tests.bench.processes import free_port, tree, wait_for
+from tests.live.stacks import clean_environment
 
-
-def free_port() -> int:
-    """A port of loopback that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
 class TrackingServer:
@@ -29,76 +25,88 @@ class TrackingServer:
     Args:
         folder: of its database and artifacts.
         port: of loopback; 0 for a free one.
+        empty: a database to begin with, as `empty_database` makes it: migrations take seconds.
+        options: further ones of its command.
+        variables: further ones of its environment.
     """
 
-    def __init__(self, folder: Path, port: int = 0) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        empty: Path | None = None,
+        options: Sequence[str] = (),
+        **variables: str,
+    ) -> None:
+        self.folder = folder
         self._port = port or free_port()
+        self._empty = empty
+        self._options, self._variables = options, variables
         self._process: subprocess.Popen[bytes] | None = None
         self.uri = f"http://127.0.0.1:{self._port}"
 
     def start(self) -> None:
         """Start it; `wait` waits until it answers."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        database = self.folder / "mlflow.db"
+        if self._empty is not None and not database.exists():
+            shutil.copyfile(self._empty, database)
         program = Path(sysconfig.get_path("scripts")) / "mlflow"
-        own = {
-            "MLFLOW_DISABLE_TELEMETRY": "true",
+        more = {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "PATH": f"{program.parent}:{os.environ['PATH']}",
         }
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-        with (self._folder / "server.log").open("wb") as log:
+        with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "server", "--port", str(self._port), "--workers", "1"],
-                cwd=self._folder,
-                env=kept | own,
+                [program, "server", "--port", str(self._port), "--workers", "1", *self._options],
+                cwd=self.folder,
+                env=clean_environment() | QUIET | more | self._variables,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
 
     def wait(self) -> None:
-        """Wait until it answers; AssertionError with its last words if it ended instead."""
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{self.uri}/health", timeout=5),
-            ):
-                return
-            if self._process is None or self._process.poll() is not None:
-                break
-            time.sleep(0.2)
-        log = (self._folder / "server.log").read_text()
-        raise AssertionError(f"mlflow server does not come up: {log[-2000:]}")
+        """Until it answers; AssertionError with its last words if it ended instead."""
+        assert self._process is not None
+        wait_for(self.uri, self._process, self.folder / "server.log")
 
-    def crash(self) -> None:
-        """Kill it amid whatever it does, and start it anew."""
+    def kill(self) -> None:
+        """End it amid whatever it does."""
         if self._process is not None:
             for process in tree(self._process.pid):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
             self._process.wait()
+
+    def crash(self) -> None:
+        """Kill it, and begin to start it anew."""
+        self.kill()
         self.start()
 
-    def end(self) -> None:
-        """Let it end by itself; kill it if it doesn't."""
-        if self._process is not None:
-            whole = tree(self._process.pid)
-            self._process.terminate()
-            _, left = psutil.wait_procs(whole, timeout=15)
-            for process in left:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._process.wait()
+    def client(self) -> Any:
+        """MLflow's, of this server."""
+        return mlflow.MlflowClient(self.uri, self.uri)
 
 
 @contextlib.contextmanager
-def serving(folder: Path, port: int = 0) -> Iterator[str]:
-    """A server that runs meanwhile; its URI."""
-    server = TrackingServer(folder, port)
+def serving(folder: Path, *options: Any, **more: Any) -> Iterator[TrackingServer]:
+    """A `TrackingServer` that runs meanwhile."""
+    server = TrackingServer(folder, *options, **more)
     try:
         server.start()
         server.wait()
-        yield server.uri
+        yield server
     finally:
-        server.end()
+        server.kill()
+
+
+def empty_database(folder: Path) -> Path:
+    """A database as MLflow makes it."""
+    path = folder / "mlflow.db"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "mlflow", "db", "upgrade", f"sqlite:///{path}"],
+        env=clean_environment() | QUIET,
+        check=True,
+        capture_output=True,
+    )
+    return path

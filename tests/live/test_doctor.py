@@ -1,20 +1,18 @@
 """The doctor beside the real things: MLflow's own server, and a stack of this machine."""
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.bench.processes import free_port, wait_for
+from tests.bench.processes import free_port
 from tests.client.doctor.planted import Client
+from tests.client.tracking_server import serving
 from tests.live.stacks import ROOT, Stack, clean_environment
 from trackstack.client.strays import find_strays
 
@@ -25,30 +23,6 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-
-
-@contextlib.contextmanager
-def mlflow_server(folder: Path, *options: str, port: int, **more: str) -> Iterator[str]:
-    """``mlflow server`` with its store in a folder; its URI while the block lasts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [BIN / "mlflow", "server", "--port", str(port), "--workers", "1", *options],
-            cwd=folder,
-            env={**clean_environment(), **QUIET, **more, "PATH": f"{BIN}:{os.environ['PATH']}"},
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            wait_for(f"http://127.0.0.1:{port}", server, folder / "server.log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            whole = [server, *psutil.Process(server.pid).children(recursive=True)]
-            server.terminate()
-            server.wait(30)
-            for process in whole[1:]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
 
 
 @pytest.fixture
@@ -64,8 +38,8 @@ def test_a_stock_server_is_found_right_and_each_fault_of_its_own_is_found(
     client: Client, tmp_path: Path
 ) -> None:
     served, port = tmp_path / "served", free_port()
-    with mlflow_server(served, port=port) as uri:
-        client.environment["MLFLOW_TRACKING_URI"] = uri
+    with serving(served, port) as server:
+        client.environment["MLFLOW_TRACKING_URI"] = server.uri
         assert client.ill() == {}
         left = {one.name for one in served.rglob("*") if one.is_file()}
         assert left <= {"mlflow.db", "server.log"}  # nothing of the round trip
@@ -92,7 +66,7 @@ def test_a_stock_server_is_found_right_and_each_fault_of_its_own_is_found(
         found = client.finding("shared SQLite")
         assert found.level == "error"
         client.type(found.command)
-        assert client.environment["MLFLOW_TRACKING_URI"] == uri
+        assert client.environment["MLFLOW_TRACKING_URI"] == server.uri
         assert client.ill() == {}
 
         # The database goes away behind a server that still says OK.
@@ -106,12 +80,12 @@ def test_a_name_that_mlflow_refuses_is_let_in_by_the_printed_line(
 ) -> None:
     served, port = tmp_path / "served", free_port()
     refusing = {"MLFLOW_SERVER_ALLOWED_HOSTS": "mlflow.example.com"}
-    with mlflow_server(served, port=port, **refusing) as uri:
-        client.environment["MLFLOW_TRACKING_URI"] = uri
+    with serving(served, port, **refusing) as server:
+        client.environment["MLFLOW_TRACKING_URI"] = server.uri
         assert client.ill() == {"host header": "error"}
         client.type(client.finding("host header").command)
     name = "MLFLOW_SERVER_ALLOWED_HOSTS"
-    with mlflow_server(served, port=port, **{name: client.environment[name]}):
+    with serving(served, port, **{name: client.environment[name]}):
         assert client.ill() == {}
 
 
@@ -119,8 +93,8 @@ def test_a_server_that_passes_no_artifacts_on_is_not_judged_by_them(
     client: Client, tmp_path: Path
 ) -> None:
     options = ("--no-serve-artifacts", "--default-artifact-root", "s3://bucket/runs")
-    with mlflow_server(tmp_path / "served", *options, port=free_port()) as uri:
-        client.environment["MLFLOW_TRACKING_URI"] = uri
+    with serving(tmp_path / "served", options=options) as server:
+        client.environment["MLFLOW_TRACKING_URI"] = server.uri
         assert client.ill() == {"artifact locations": "warning"}
         assert client.finding("artifact store").level == "not judged"
 

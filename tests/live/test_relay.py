@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.bench.processes import free_port
 from tests.client.gateway import Gateway
-from tests.client.tracking_server import TrackingServer, free_port, serving
+from tests.client.tracking_server import serving
 from tests.client.unrest import unrest
 from tests.live.stacks import Stack, clean_environment
 
@@ -45,9 +46,11 @@ def client(script: str, *argv: str | Path, cwd: Path, drain: str = "", **environ
     return done.stdout
 
 
-def test_mlflows_client_behaves_the_same_through_the_relay_as_directly(tmp_path: Path) -> None:
-    with serving(tmp_path / "server") as uri:
-        told = {"MLFLOW_TRACKING_URI": uri}
+def test_mlflows_client_behaves_the_same_through_the_relay_as_directly(
+    tmp_path: Path, empty_database: Path
+) -> None:
+    with serving(tmp_path / "server", empty=empty_database) as server:
+        told = {"MLFLOW_TRACKING_URI": server.uri}
         found = {}
         for name, drain in (("direct", ""), ("relayed", "60")):
             folder = tmp_path / name
@@ -107,11 +110,13 @@ def synced(folder: Path, **environment: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_offline_from_the_first_line_to_the_last_on_a_stock_server(tmp_path: Path) -> None:
+def test_offline_from_the_first_line_to_the_last_on_a_stock_server(
+    tmp_path: Path, empty_database: Path
+) -> None:
     port, folder = free_port(), tmp_path / "training"
     uri = f"http://127.0.0.1:{port}"
     ids = offline(folder, uri)
-    with serving(tmp_path / "server", port):
+    with serving(tmp_path / "server", port, empty_database):
         synced(folder, MLFLOW_TRACKING_URI=uri)
         printed = client("replayed.py", cwd=folder, MLFLOW_TRACKING_URI=uri)
     as_it_should_be(json.loads(printed.splitlines()[-1]), ids, ours=False)
@@ -130,14 +135,16 @@ def test_offline_from_the_first_line_to_the_last_on_our_server(
     as_it_should_be(json.loads(printed.splitlines()[-1]), ids, ours=True)
 
 
-def test_a_file_above_the_size_that_mlflow_sends_in_parts_arrives_whole(tmp_path: Path) -> None:
+def test_a_file_above_the_size_that_mlflow_sends_in_parts_arrives_whole(
+    tmp_path: Path, empty_database: Path
+) -> None:
     """501 MB with the variable by which a client sends parts to whatever server it has."""
     folder, store = tmp_path / "training", tmp_path / "server"
     folder.mkdir()
     parts = {"MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true"}
-    with serving(store) as uri:
+    with serving(store, empty=empty_database) as server:
         printed = client(
-            "large.py", "501", cwd=folder, drain="120", MLFLOW_TRACKING_URI=uri, **parts
+            "large.py", "501", cwd=folder, drain="120", MLFLOW_TRACKING_URI=server.uri, **parts
         )
     (there,) = store.rglob("large.bin")
     with there.open("rb") as found:
@@ -146,15 +153,12 @@ def test_a_file_above_the_size_that_mlflow_sends_in_parts_arrives_whole(tmp_path
     there.unlink()
 
 
-def test_whatever_is_killed_every_acknowledged_point_is_there_once(tmp_path: Path) -> None:
+def test_whatever_is_killed_every_acknowledged_point_is_there_once(
+    tmp_path: Path, empty_database: Path
+) -> None:
     """A short one of what ``make bench BENCH="--only unrest"`` does for minutes."""
-    server = TrackingServer(tmp_path / "server")
-    try:
-        server.start()
-        server.wait()
+    with serving(tmp_path / "server", empty=empty_database) as server:
         tally = unrest(tmp_path, server, seconds=30, seed=3)
-    finally:
-        server.end()
-    assert not tally.wrong
+    assert tally.whole, tally
     assert set(tally.kills) == {"relay", "training", "server"}
     assert tally.acknowledged > 100

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.bench.processes import free_port
 from tests.client.gateway import REFUSED, UP, Gateway
-from tests.client.tracking_server import free_port
 from tests.live.stacks import ROOT, Stack, clean_environment
 
 pytestmark = [pytest.mark.live, pytest.mark.xdist_group("stack")]

@@ -5,96 +5,30 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import sysconfig
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import mlflow
 import pytest
 
-from tests.bench.processes import free_port, wait_for
+from tests.client.tracking_server import QUIET, TrackingServer, serving
 from tests.live.stacks import ROOT, clean_environment
 from tests.server.conftest import old_python  # noqa: F401 - a fixture of MLflow 2.16
 from trackstack.cli import main
 
 WRITER = Path(__file__).with_name("write_store.py")
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-
-
-@dataclass
-class Server:
-    """``mlflow server`` on SQLite in a folder of its own, to be killed and started again."""
-
-    folder: Path
-    port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-    migrated: Path = Path("none")
-    """An empty database, copied: its migrations take seconds."""
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        own = self.folder / "mlflow.db"
-        if self.migrated.exists() and not own.exists():
-            shutil.copyfile(self.migrated, own)
-        program = Path(sysconfig.get_path("scripts")) / "mlflow"
-        log = self.folder / "server.log"
-        more = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        path = f"{program.parent}:{os.environ['PATH']}"
-        with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [program, "server", "--port", str(self.port), "--workers", "1"],
-                cwd=self.folder,
-                env=clean_environment() | QUIET | more | {"PATH": path},
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
-        wait_for(self.uri, self.process, log)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)  # its session, which is ours alone
-            self.process.wait()
-            self.process = None
-
-    def client(self) -> Any:
-        return mlflow.MlflowClient(self.uri, self.uri)
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database as MLflow makes it."""
-    path = tmp_path_factory.mktemp("migrated") / "mlflow.db"
-    subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "mlflow", "db", "upgrade", f"sqlite:///{path}"],
-        env=clean_environment() | QUIET,
-        check=True,
-        capture_output=True,
-    )
-    return path
 
 
 @pytest.fixture
-def server(tmp_path: Path, migrated: Path) -> Iterator[Server]:
-    made = Server(tmp_path / "server", migrated=migrated)
-    try:
-        made.start()
+def server(tmp_path: Path, empty_database: Path) -> Iterator[TrackingServer]:
+    with serving(tmp_path / "server", empty=empty_database) as made:
         yield made
-    finally:
-        made.kill()
 
 
 @dataclass(frozen=True)

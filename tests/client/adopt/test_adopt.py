@@ -16,13 +16,12 @@ import pytest
 from mlflow.entities import ViewType
 
 from tests.client.adopt.conftest import (
-    QUIET,
-    Server,
     Store,
     adopt,
     start_adopt,
     wait_until,
 )
+from tests.client.tracking_server import QUIET, TrackingServer
 from tests.live.stacks import ROOT, clean_environment
 
 pytestmark = pytest.mark.live
@@ -41,7 +40,7 @@ def _all_runs(client: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_in_a_store_arrives_and_the_store_is_not_touched(
-    server: Server, store: Callable[[str], Store], kind: str, tmp_path: Path
+    server: TrackingServer, store: Callable[[str], Store], kind: str, tmp_path: Path
 ) -> None:
     stray = store(kind)
     before = stray.traces()
@@ -116,7 +115,10 @@ def test_everything_in_a_store_arrives_and_the_store_is_not_touched(
 
 @pytest.mark.parametrize("kind", ["files", "sqlite"])
 def test_a_logged_model_arrives_with_its_links_and_can_be_loaded(
-    server: Server, store: Callable[[str], Store], kind: str, monkeypatch: pytest.MonkeyPatch
+    server: TrackingServer,
+    store: Callable[[str], Store],
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stray = store(kind)
     told = adopt(server.uri, stray.path)
@@ -151,7 +153,7 @@ def test_a_logged_model_arrives_with_its_links_and_can_be_loaded(
 
 
 def test_what_was_moved_is_not_moved_again_not_even_from_a_copy(
-    server: Server, store: Callable[[str], Store], tmp_path: Path
+    server: TrackingServer, store: Callable[[str], Store], tmp_path: Path
 ) -> None:
     stray = store("sqlite")
     first = adopt(server.uri, stray.path)
@@ -164,7 +166,9 @@ def test_what_was_moved_is_not_moved_again_not_even_from_a_copy(
     assert len(server.client().search_model_versions('name = "ada\'s greeter"')) == 1
 
 
-def test_a_run_that_went_on_is_completed(server: Server, store: Callable[[str], Store]) -> None:
+def test_a_run_that_went_on_is_completed(
+    server: TrackingServer, store: Callable[[str], Store]
+) -> None:
     stray = store("files")
     adopt(server.uri, stray.path)
     run_id = stray.runs["run-1"]
@@ -183,7 +187,7 @@ def test_a_run_that_went_on_is_completed(server: Server, store: Callable[[str], 
 
 
 def test_an_adoption_that_was_killed_goes_on_where_it_stopped(
-    server: Server, store: Callable[[str], Store]
+    server: TrackingServer, store: Callable[[str], Store]
 ) -> None:
     stray = store("sqlite")
     process = start_adopt(server.uri, stray.path)
@@ -199,7 +203,7 @@ def test_an_adoption_that_was_killed_goes_on_where_it_stopped(
 
 
 def test_a_server_that_goes_away_is_a_sentence_and_adopting_goes_on_later(
-    server: Server, store: Callable[[str], Store]
+    server: TrackingServer, store: Callable[[str], Store]
 ) -> None:
     stray = store("files")
     process = start_adopt(server.uri, stray.path)
@@ -213,13 +217,14 @@ def test_a_server_that_goes_away_is_a_sentence_and_adopting_goes_on_later(
     assert line.endswith("; what was moved stays, and to adopt again goes on from there.")
     assert "Traceback" not in said
     server.start()
+    server.wait()
     assert adopt(server.uri, stray.path)["verified"]
     assert len(_all_runs(client)) == 7
 
 
 @pytest.mark.parametrize("kind", ["files", "sqlite"])
 def test_a_store_is_removed_only_when_asked_and_equal(
-    server: Server, store: Callable[[str], Store], kind: str
+    server: TrackingServer, store: Callable[[str], Store], kind: str
 ) -> None:
     stray = store(kind)
     (stray.path / "train.py").write_text("mine")
@@ -240,7 +245,7 @@ def test_a_store_is_removed_only_when_asked_and_equal(
 
 
 def test_a_store_with_what_is_not_moved_is_kept(
-    server: Server, store: Callable[[str], Store]
+    server: TrackingServer, store: Callable[[str], Store]
 ) -> None:
     stray = store("sqlite")
     script = (
@@ -262,7 +267,7 @@ def test_a_store_with_what_is_not_moved_is_kept(
     assert told["kept"] == "it holds what isn't moved: 1 traces, 1 rows of of_tomorrow"
 
 
-def test_a_dry_run_writes_nothing(server: Server, store: Callable[[str], Store]) -> None:
+def test_a_dry_run_writes_nothing(server: TrackingServer, store: Callable[[str], Store]) -> None:
     stray = store("files")
     told = adopt(server.uri, stray.path, "--dry-run")
     assert {one["name"]: one["to_move"] for one in told["experiments"]} == {
@@ -274,7 +279,7 @@ def test_a_dry_run_writes_nothing(server: Server, store: Callable[[str], Store])
     assert client.search_registered_models() == []
 
 
-def test_the_servers_own_store_is_refused(server: Server, tmp_path: Path) -> None:
+def test_the_servers_own_store_is_refused(server: TrackingServer, tmp_path: Path) -> None:
     client = server.client()
     run = client.create_run("0")
     client.set_terminated(run.info.run_id)
@@ -288,7 +293,7 @@ def test_the_servers_own_store_is_refused(server: Server, tmp_path: Path) -> Non
 
 
 def test_a_database_with_a_journal_ahead_of_it_is_read_whole_and_left_alone(
-    server: Server, store: Callable[[str], Store]
+    server: TrackingServer, store: Callable[[str], Store]
 ) -> None:
     stray = store("sqlite")
     writer = sqlite3.connect(stray.path / "mlflow.db")
@@ -355,7 +360,7 @@ def test_without_mlflow_it_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_mlflow_2_16_adopts_too(
-    server: Server,
+    server: TrackingServer,
     store: Callable[[str], Store],
     old_python: Path,
     tmp_path: Path,

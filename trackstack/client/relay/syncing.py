@@ -121,7 +121,8 @@ def _ship(
     if not journal.count(WAITING):
         journal.tidy()
         return ""
-    reach = Reach(Upstream(address), tell)
+    upstream = Upstream(address)
+    reach = Reach(upstream, tell)
     shipper = Shipper(journal, reach)
     threads = [threading.Thread(target=work) for work in (reach.watch, shipper.run)]
     for thread in threads:
@@ -146,6 +147,7 @@ def _ship(
         shipper.end()
         for thread in threads:
             thread.join()
+        upstream.close()
 
 
 def _left(journal: Journal, note: str = "") -> Left:

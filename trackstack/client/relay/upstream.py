@@ -118,6 +118,7 @@ class Upstream:
                 self._tls.check_hostname = False
                 self._tls.verify_mode = ssl.CERT_NONE
         self._kept = threading.local()
+        self._open: set[http.client.HTTPConnection] = set()
 
     def ask(
         self,
@@ -171,7 +172,13 @@ class Upstream:
         connection = getattr(self._kept, "connection", None)
         if connection is not None:
             connection.close()
+            self._open.discard(connection)
             self._kept.connection = None
+
+    def close(self) -> None:
+        """Close every thread's connection, when none asks any more."""
+        for connection in list(self._open):
+            connection.close()
 
     def _once(self, asked: "_Question") -> Answer:
         connection = getattr(self._kept, "connection", None)
@@ -202,6 +209,7 @@ class Upstream:
         connection.connect()
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._kept.connection = connection
+        self._open.add(connection)
         return connection
 
 
