@@ -49,7 +49,7 @@ check: $(VENV)/dev ## format, lint, types, layers, generated reference
 	@$(BIN)/python -m cogapp --check README.md docs/*.md
 
 test: $(VENV)/dev $(VENV)/checkov/made ## every test; PYTEST="-k name" for some
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup $(PYTEST)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST)
 
 scan: $(VENV)/dev $(VENV)/checkov/made ## what checkov says of each stack, with the reasons for what stays
 	@$(BIN)/python -m tests.scanner

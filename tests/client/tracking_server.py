@@ -26,7 +26,7 @@ class TrackingServer:
         folder: of its database and artifacts.
         port: of loopback; 0 for a free one.
         empty: a database to begin with, as `empty_database` makes it: migrations take seconds.
-        options: further ones of its command.
+        options: of the command `mlflow server`, which is used for them.
         variables: further ones of its environment.
     """
 
@@ -51,14 +51,30 @@ class TrackingServer:
         database = self.folder / "mlflow.db"
         if self._empty is not None and not database.exists():
             shutil.copyfile(self._empty, database)
-        program = Path(sysconfig.get_path("scripts")) / "mlflow"
+        # What `mlflow server` starts, without its own import of all that the server imports.
+        serve = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "mlflow.server.fastapi_app:app",
+            "--no-access-log",
+        ]
         more = {
+            "_MLFLOW_SERVER_FILE_STORE": "sqlite:///mlflow.db",
+            "_MLFLOW_SERVER_REGISTRY_STORE": "sqlite:///mlflow.db",
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "./mlartifacts",
+            "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
+            "_MLFLOW_SGI_NAME": "uvicorn",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "PATH": f"{program.parent}:{os.environ['PATH']}",
         }
+        if self._options:
+            bin_folder = sysconfig.get_path("scripts")
+            serve = [f"{bin_folder}/mlflow", "server", "--workers", "1", *self._options]
+            more = {"PATH": f"{bin_folder}:{os.environ['PATH']}"}
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "server", "--port", str(self._port), "--workers", "1", *self._options],
+                [*serve, "--port", str(self._port)],
                 cwd=self.folder,
                 env=clean_environment() | QUIET | more | self._variables,
                 stdout=log,

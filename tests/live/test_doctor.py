@@ -3,11 +3,13 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from tests.bench.processes import free_port
@@ -38,7 +40,7 @@ def test_a_stock_server_is_found_right_and_each_fault_of_its_own_is_found(
     client: Client, tmp_path: Path
 ) -> None:
     served, port = tmp_path / "served", free_port()
-    with serving(served, port) as server:
+    with serving(served, port, options=("--host", "127.0.0.1")) as server:
         client.environment["MLFLOW_TRACKING_URI"] = server.uri
         assert client.ill() == {}
         left = {one.name for one in served.rglob("*") if one.is_file()}
@@ -132,7 +134,9 @@ def test_what_the_command_prints_sets_a_client_right_with_a_stack(
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_run_that_went_astray_is_found_after_training(client: Client) -> None:
+def test_a_run_that_went_astray_is_found_and_brought_home_by_the_printed_line(
+    client: Client, dev_stack: Stack
+) -> None:
     """What MLflow itself does when the variable is empty, and what the doctor says then."""
     script = "import mlflow\nwith mlflow.start_run(): mlflow.log_metric('a', 1)\n"
     subprocess.run(
@@ -146,7 +150,15 @@ def test_a_run_that_went_astray_is_found_after_training(client: Client) -> None:
     assert found.level == "error"
     assert "mlflow.db holds 1 experiment, 1 run that the server doesn't have" in found.sentence
     (stray,) = find_strays(client.folder).strays
-    assert found.command == f"trackstack adopt {stray.path}"
+    assert found.command == f"trackstack adopt --delete {stray.path}"
+    client.environment |= dev_stack.client_environment
+    assert client.ill() == {"strays": "error"}
+    client.type(f"{found.command} --yes")  # here is nobody to ask
+    assert client.ill() == {}
+    home = mlflow.MlflowClient(dev_stack.uri)
+    query = f"tags.`trackstack.adopted_from` = '{socket.gethostname()}:{stray.path}'"
+    (run,) = home.search_runs(["0"], query)
+    assert run.data.metrics == {"a": 1}
 
 
 def test_it_needs_neither_mlflow_nor_pulumi(client: Client) -> None:

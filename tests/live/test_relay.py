@@ -158,7 +158,7 @@ def test_whatever_is_killed_every_acknowledged_point_is_there_once(
 ) -> None:
     """A short one of what ``make bench BENCH="--only unrest"`` does for minutes."""
     with serving(tmp_path / "server", empty=empty_database) as server:
-        tally = unrest(tmp_path, server, seconds=30, seed=3)
+        tally = unrest(tmp_path, server, seconds=20, seed=3)
     assert tally.whole, tally
     assert set(tally.kills) == {"relay", "training", "server"}
     assert tally.acknowledged > 100

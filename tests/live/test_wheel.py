@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -181,6 +182,62 @@ def test_clients_of_other_versions_lose_nothing_through_the_relay(
     assert [one.get("step", 0) for one in history] == list(range(20))
     files = {one["path"] for one in dev_stack.call(f"artifacts/list?run_id={given}")["files"]}
     assert files == ({"note.txt", "clf"} if installed == "old_environment" else {"note.txt"})
+
+
+@pytest.mark.parametrize("installed", ["old_environment", "middle_environment"])
+def test_clients_of_other_versions_adopt_what_they_left_beside_the_code(
+    installed: str, request: pytest.FixtureRequest, dev_stack: Stack, tmp_path: Path
+) -> None:
+    python: Path = request.getfixturevalue(installed)
+    script = (
+        "import mlflow\n"
+        "with mlflow.start_run() as run:\n"
+        "    mlflow.log_param('a', 1)\n"
+        "    for step in range(20):\n"
+        "        mlflow.log_metric('m', step, step=step)\n"
+        "    mlflow.log_text('hello', 'note.txt')\n"
+    )
+    adopt = "from trackstack.cli import main; main()"
+    for argv, told in (
+        (["-c", script], {"MLFLOW_TRACKING_URI": ""}),
+        (["-I", "-c", adopt, "adopt", ".", "--json"], dev_stack.client_environment),
+    ):
+        done = subprocess.run(
+            [python, *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+            env={**clean_environment(), **told},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    (store,) = json.loads(done.stdout)["stores"]
+    assert store["verified"]
+    (row,) = [row for one in store["experiments"] for row in one["runs"]]
+    run = dev_stack.call(f"runs/get?run_id={row['id_there']}")["run"]
+    assert run["data"]["params"] == [{"key": "a", "value": "1"}]
+    history = dev_stack.call(f"metrics/get-history?run_id={row['id_there']}&metric_key=m")
+    assert [one.get("step", 0) for one in history["metrics"]] == list(range(20))
+    files = dev_stack.call(f"artifacts/list?run_id={row['id_there']}")["files"]
+    assert [one["path"] for one in files] == ["note.txt"]
+
+
+def test_an_mlflow_that_can_read_no_database_is_told_with_what_mends_it(
+    middle_environment: Path, empty_database: Path, tmp_path: Path
+) -> None:
+    """MLflow 3.5 lets SQLAlchemy 2.1 be installed, and can't be imported beside it."""
+    shutil.copyfile(empty_database, tmp_path / "mlflow.db")
+    done = subprocess.run(
+        [middle_environment, "-I", "-c", "from trackstack.cli import main; main()", "adopt", "."],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**clean_environment(), "MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+    )
+    assert done.returncode == 5
+    assert "mlflow.db is a database, and the MLflow installed here can't read one" in done.stderr
+    assert done.stderr.endswith("pip install 'sqlalchemy<2.1' 'trackstack[mlflow]'\n")
 
 
 def test_the_host_needs_nothing_but_its_own_lock(tmp_path: Path) -> None:

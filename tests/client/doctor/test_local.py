@@ -31,7 +31,7 @@ def test_a_stray_is_an_error_with_its_runs_and_the_command_that_brings_them_in(
     assert client.ill() == {"strays": "error"}
     found = client.finding("strays")
     assert f"{file} holds 1 experiment, 3 runs that the server doesn't have" in found.sentence
-    assert found.command == f"trackstack adopt {file}"
+    assert found.command == f"trackstack adopt --delete {file}"
 
 
 def test_an_empty_store_is_removed_by_the_printed_line(client: Client) -> None:
@@ -55,7 +55,7 @@ def test_sqlite_on_a_network_file_system(
     found = client.finding("file system")
     assert (found.level, found.command) == (
         "warning",
-        f"trackstack adopt {client.folder}/mlflow.db",
+        f"trackstack adopt --delete {client.folder}/mlflow.db",
     )
     assert "is a SQLite file on nfs4" in found.sentence
     client.environment["MLFLOW_TRACKING_URI"] = "sqlite:///mlflow.db"

@@ -131,8 +131,7 @@ def _refuse_uri(uri: str) -> None:
 
 def _need_mlflow() -> None:
     try:
-        import mlflow.store.tracking.file_store  # noqa: PLC0415
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401, PLC0415
+        import mlflow.store.tracking.file_store  # noqa: F401, PLC0415
     except ImportError as error:
         raise ClientError(
             f"Stores are read by MLflow itself, and here is no {error.name}:"

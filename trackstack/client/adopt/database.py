@@ -27,6 +27,7 @@ from trackstack.client.adopt.records import (
     Run,
     Source,
 )
+from trackstack.client.errors import ClientError
 from trackstack.client.filesystems import network_file_system
 
 _WAL = b"\2"  # byte 18 of a file whose writers keep a journal ahead of it
@@ -77,11 +78,16 @@ class DatabaseSource(Source):
         self._store = self._upgraded(scratch)
 
     def _upgraded(self, scratch: Path) -> Any:
-        from alembic.util import CommandError  # noqa: PLC0415
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415
-        from mlflow.store.db import utils  # noqa: PLC0415
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
-
+        try:
+            from alembic.util import CommandError  # noqa: PLC0415
+            from mlflow.exceptions import MlflowException  # noqa: PLC0415
+            from mlflow.store.db import utils  # noqa: PLC0415
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore  # noqa: PLC0415
+        except ImportError as error:  # 2.16 and 3.5 beside SQLAlchemy 2.1
+            raise ClientError(
+                f"{self.path} is a database, and the MLflow installed here can't read one"
+                f" ({error}): pip install 'sqlalchemy<2.1' 'trackstack[mlflow]'"
+            ) from None
         for name in ("alembic", "mlflow.store"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:

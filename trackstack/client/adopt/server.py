@@ -58,6 +58,7 @@ class Target:
         self.client = mlflow.MlflowClient(uri, uri)
         self.store = self.client._tracking_client.store  # noqa: SLF001 - keeps users and times
         self.stopped = threading.Event()
+        self._why = "Stopped."
         self._creating = threading.RLock()
         self.runs: dict[str, Known] = {}
         self.models: dict[str, Known] = {}
@@ -79,7 +80,7 @@ class Target:
         """Make something once, whatever becomes of the answers."""
         for pause in (*_PAUSES, None):
             if self.stopped.is_set():
-                raise AwayError("Stopped.")
+                raise AwayError(self._why)
             try:
                 return make()
             except Exception as error:
@@ -87,12 +88,13 @@ class Target:
                 if not again:
                     raise
                 if pause is None or reason.startswith("it says no"):
-                    self.stopped.set()
                     verb = "refuses this user" if pause else "does not answer"
-                    raise AwayError(
+                    self._why = (
                         f"{self.uri} {verb}: {reason}; what was moved stays, and to adopt again"
                         " goes on from there."
-                    ) from None
+                    )
+                    self.stopped.set()  # whoever else is at work says the same
+                    raise AwayError(self._why) from None
             time.sleep(pause)
             with contextlib.suppress(AwayError):
                 if (found := find()) is not None:

@@ -105,7 +105,7 @@ def _stray(stray: Stray) -> Finding:
         f"{stray.path} holds {held} that the server doesn't have, last written"
         f" {stray.written:%Y-%m-%d %H:%M} UTC."
     )
-    return error(check, sentence, f"trackstack adopt {where}")
+    return error(check, sentence, f"trackstack adopt --delete {where}")
 
 
 def file_system(setup: SetUp, search: Search) -> list[Finding]:
@@ -125,7 +125,8 @@ def file_system(setup: SetUp, search: Search) -> list[Finding]:
         if file == own:
             found.append(error(check, sentence, setup.take_variables()))
         else:
-            found.append(warning(check, sentence, f"trackstack adopt {shlex.quote(str(file))}"))
+            moved = f"trackstack adopt --delete {shlex.quote(str(file))}"
+            found.append(warning(check, sentence, moved))
     return found or [ok(check, "no SQLite file of MLflow's lies on a network file system")]
 
 
