@@ -16,7 +16,11 @@ import psutil
 from tests.bench.processes import free_port, tree, wait_for
 from tests.live.stacks import clean_environment
 
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
 
 
 class TrackingServer:
@@ -66,7 +70,6 @@ class TrackingServer:
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": "./mlartifacts",
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",
             "_MLFLOW_SGI_NAME": "uvicorn",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         if self._options:
             bin_folder = sysconfig.get_path("scripts")
