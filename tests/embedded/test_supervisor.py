@@ -134,6 +134,7 @@ def test_processes_start_in_order_and_only_when_what_precedes_them_is_ready(
     assert observed.ready
     assert observed.processes["migrate"].state == "exited"
     done = ("ready", "exited")
+    steps = [step for step in steps if step]  # on a busy machine it is seen before it says anything
     for step in steps:
         for spec in specs:
             if step[spec.name] != "waiting":
