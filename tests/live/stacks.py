@@ -85,14 +85,23 @@ class Stack:
         Homes of several tests know nothing of each other's ports: the first time each gets a
         front door of its own, so that a stack that is down finds its port free again.
         """
-        for cached in ("outputs", "credentials"):
-            self.__dict__.pop(cached, None)
+        self._forget()
         if not self.state.exists() and "--port" not in options:
             options = ("--port", str(_front_door()), *options)
         with _one_at_a_time():
             told = self.cli("up", "--stack", self.name, "--json", *options).stdout
         summary: dict[str, Any] = json.loads(told)
         return summary
+
+    def be_up(self) -> None:
+        """Bring it up unless it is well: an ``up`` evaluates the program, which takes seconds."""
+        self._forget()
+        if self.cli("status", "--stack", self.name, check=False).returncode:
+            self.up()
+
+    def _forget(self) -> None:
+        for cached in ("outputs", "credentials"):
+            self.__dict__.pop(cached, None)
 
     def down(self) -> None:
         """Stop it; its data is kept."""

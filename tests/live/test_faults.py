@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(280), pytest.mark.xdist_grou
 
 @pytest.fixture(scope="module")
 def worn_stack(stack_factory: StackFactory) -> Stack:
-    """One stack for faults that it survives: each test begins with ``up``."""
+    """One stack for faults that it survives: each test begins with ``be_up``."""
     return stack_factory()
 
 
@@ -138,7 +138,7 @@ def kill(pid: int) -> None:
 def test_every_killed_process_comes_back_and_no_acknowledged_point_is_lost(
     worn_stack: Stack,
 ) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     with logging(worn_stack) as client:
         for name, pid in worn_stack.pids().items():
             for victim in (pid, *children(pid)):
@@ -162,7 +162,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_a_killed_supervisor_leaves_no_orphan_and_up_recovers(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     client = Logger(worn_stack)
     client.start()
     client.wait_for_more()
@@ -179,7 +179,7 @@ def test_a_killed_supervisor_leaves_no_orphan_and_up_recovers(worn_stack: Stack)
 
 
 def test_a_power_cut_loses_nothing_that_was_acknowledged(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     client = Logger(worn_stack)
     client.start()
     client.wait_for_more(20)
@@ -207,7 +207,7 @@ def test_an_unchanged_up_changes_nothing(worn_stack: Stack) -> None:
 
 
 def test_down_keeps_the_runs_and_the_address(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     uri = worn_stack.uri
     run = worn_stack.call("runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
     worn_stack.down()
@@ -272,7 +272,7 @@ def test_prod_runs_beside_dev_with_tls_and_strict_hosts(
 
 
 def test_a_taken_front_door_is_named_and_nothing_is_touched(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     port = int(worn_stack.uri.rpartition(":")[2])
     worn_stack.down()
     with socket.create_server(("127.0.0.1", port)):
@@ -295,7 +295,7 @@ def free(port: int) -> bool:
 
 
 def test_a_taken_inner_port_moves(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     port = int(worn_stack.outputs["backend_endpoint"].rpartition(":")[2])
     worn_stack.down()
     with socket.create_server(("127.0.0.1", port)):
@@ -306,7 +306,7 @@ def test_a_taken_inner_port_moves(worn_stack: Stack) -> None:
 
 @pytest.mark.parametrize("running", [True, False], ids=["running", "stopped"])
 def test_a_state_file_cut_in_half_is_told_and_mended(worn_stack: Stack, *, running: bool) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     run = worn_stack.call("runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
     uri = worn_stack.uri
     if not running:
@@ -417,7 +417,7 @@ def test_an_interrupted_evaluation_has_touched_nothing(fresh_stack: Stack) -> No
 
 
 def test_no_secret_is_in_argv_outputs_logs_state_or_preview(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     worn_stack.status()
     secrets = values(worn_stack.state / "secrets")
     assert len(secrets) >= 4
@@ -467,7 +467,7 @@ def values(folder: Path) -> dict[str, str]:
 
 
 def test_lost_secrets_cost_no_run(worn_stack: Stack) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     run = worn_stack.call("runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
     assert put(worn_stack, "kept", b"kept") == 200
     worn_stack.down()
@@ -482,7 +482,7 @@ def test_lost_secrets_cost_no_run(worn_stack: Stack) -> None:
     ("service", "check"), [("artifact-store", "artifact store"), ("backend", "database")]
 )
 def test_status_finds_what_health_cannot(worn_stack: Stack, service: str, check: str) -> None:
-    worn_stack.up()
+    worn_stack.be_up()
     leader = psutil.Process(worn_stack.pids()[service])
     frozen = [leader, *leader.children(recursive=True)]
     for process in frozen:

@@ -23,9 +23,10 @@ from trackstack.client.relay.upstream import Address
 
 _BACKLOG = 128
 _START_SECONDS = 10.0
-_PAUSE_SECONDS = 0.02
-_LONGEST_PAUSE = 5.0
+_PAUSE_SECONDS, _LONGEST_PAUSE = 0.02, 5.0
 _STEADY_SECONDS = 5.0
+_AT_ONCE = 10
+"""How often a relay that keeps dying is started again without a longer pause: calls wait for it."""
 
 
 class Supervisor:
@@ -137,7 +138,7 @@ class Supervisor:
             )
 
     def _keep(self) -> None:
-        pause = _PAUSE_SECONDS
+        deaths = 0
         while not self._ended.is_set():
             with self._lock:
                 process = self._process
@@ -145,11 +146,10 @@ class Supervisor:
                 return
             begun = time.monotonic()
             process.wait()
-            if time.monotonic() - begun > _STEADY_SECONDS:
-                pause = _PAUSE_SECONDS
-            if self._ended.wait(pause):
+            deaths = 1 if time.monotonic() - begun > _STEADY_SECONDS else deaths + 1
+            pause = _PAUSE_SECONDS * 2 ** max(deaths - _AT_ONCE, 0)
+            if self._ended.wait(min(pause, _LONGEST_PAUSE)):
                 return
-            pause = min(pause * 2, _LONGEST_PAUSE)
             self._spawn()
 
 
