@@ -23,10 +23,12 @@ from trackstack.client.relay.upstream import Address
 
 _BACKLOG = 128
 _START_SECONDS = 10.0
-_PAUSE_SECONDS, _LONGEST_PAUSE = 0.02, 5.0
+_PAUSE_SECONDS = 0.02
 _STEADY_SECONDS = 5.0
 _AT_ONCE = 10
 """How often a relay that keeps dying is started again without a longer pause: calls wait for it."""
+_DOUBLINGS = 8
+"""After that: up to 5 s."""
 
 
 class Supervisor:
@@ -147,8 +149,8 @@ class Supervisor:
             begun = time.monotonic()
             process.wait()
             deaths = 1 if time.monotonic() - begun > _STEADY_SECONDS else deaths + 1
-            pause = _PAUSE_SECONDS * 2 ** max(deaths - _AT_ONCE, 0)
-            if self._ended.wait(min(pause, _LONGEST_PAUSE)):
+            doublings = min(max(deaths - _AT_ONCE, 0), _DOUBLINGS)
+            if self._ended.wait(_PAUSE_SECONDS * 2**doublings):
                 return
             self._spawn()
 
