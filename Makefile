@@ -4,6 +4,8 @@ STACK ?= dev
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
+# Some images say so: every process of a test run would compile again whatever it imports.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help up down status example check test scan bench lock docs clean
 
