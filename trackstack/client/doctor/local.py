@@ -85,13 +85,15 @@ def strays(setup: SetUp, search: Search, servers: list[LocalServer]) -> list[Fin
 
 
 def _stray(stray: Stray) -> Finding:
-    check, where = "strays", shlex.quote(str(stray.path))
+    check = "strays"
     if stray.problem:
         return error(check, f"{stray.path} can't be read: {stray.problem}.")
     if stray.empty:
         remove = "rm -r" if stray.kind == "files" else "rm"
         return warning(
-            check, f"{stray.path} is an MLflow store without a run.", f"{remove} {where}"
+            check,
+            f"{stray.path} is an MLflow store without a run.",
+            f"{remove} {shlex.quote(str(stray.path))}",
         )
     words = [
         f"{number} {name if number == 1 else name + 's'}"
@@ -105,7 +107,12 @@ def _stray(stray: Stray) -> Finding:
         f"{stray.path} holds {held} that the server doesn't have, last written"
         f" {stray.written:%Y-%m-%d %H:%M} UTC."
     )
-    return error(check, sentence, f"trackstack adopt --delete {where}")
+    return error(check, sentence, _bring_home(stray.path))
+
+
+def _bring_home(store: Path) -> str:
+    """The command that moves a store into the server, and removes it when it is there."""
+    return f"trackstack adopt --delete {shlex.quote(str(store))}"
 
 
 def file_system(setup: SetUp, search: Search) -> list[Finding]:
@@ -125,8 +132,7 @@ def file_system(setup: SetUp, search: Search) -> list[Finding]:
         if file == own:
             found.append(error(check, sentence, setup.take_variables()))
         else:
-            moved = f"trackstack adopt --delete {shlex.quote(str(file))}"
-            found.append(warning(check, sentence, moved))
+            found.append(warning(check, sentence, _bring_home(file)))
     return found or [ok(check, "no SQLite file of MLflow's lies on a network file system")]
 
 
